@@ -13,7 +13,10 @@ function base64Url(bytes: Uint8Array): string {
   for (let i = 0; i < bytes.length; i += 3) {
     const [a, b, c] = [bytes[i] ?? 0, bytes[i + 1] ?? 0, bytes[i + 2] ?? 0]
     const group = [a >> 2, ((a & 3) << 4) | (b >> 4), ((b & 15) << 2) | (c >> 6), c & 63]
-    text += group.slice(0, Math.min(4, bytes.length - i + 1)).map(n => ALPHABET[n]).join('')
+    text += group
+      .slice(0, Math.min(4, bytes.length - i + 1))
+      .map(n => ALPHABET[n])
+      .join('')
   }
   return text
 }

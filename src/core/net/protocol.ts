@@ -11,7 +11,8 @@ const BY_NUMBER = new Map<number, ProtocolName>(
 
 /** The number of a protocol given by number, digits or name (any case); `undefined` if there is none. 0 is rejected. */
 export function protocolNumber(protocol: string | number): number | undefined {
-  const n = typeof protocol === 'number' || /^\d+$/.test(protocol) ? Number(protocol) : BY_NAME.get(protocol.toLowerCase())
+  const n =
+    typeof protocol === 'number' || /^\d+$/.test(protocol) ? Number(protocol) : BY_NAME.get(protocol.toLowerCase())
   return n !== undefined && Number.isInteger(n) && n >= 1 && n <= 255 ? n : undefined
 }
 

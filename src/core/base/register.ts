@@ -1,0 +1,21 @@
+// The one register of scarce names: what we claim in a kernel or on a host that others share. Everything that takes one
+// imports it from here.
+
+/** Our nftables table, family inet. */
+export const NFT_TABLE = 'gingham'
+/** NFLOG groups: outcomes that allow, and outcomes that deny. */
+export const NFLOG_ALLOW = 1
+export const NFLOG_DENY = 2
+/** Route protocol of routes that we own (Calico's Felix uses the same number; `ip route` prints it as 80). */
+export const ROUTE_PROTOCOL = 80
+/** Route protocol of the routes to local pods: RTPROT_BOOT, Calico's deviceRouteProtocol default. */
+export const POD_ROUTE_PROTOCOL = 3
+/** Prefix of pods' host interfaces unless FelixConfiguration interfacePrefix says otherwise. */
+export const INTERFACE_PREFIX = 'cali'
+/** MAC address of the host side of a pod's veth; the pod's neighbour table never needs to change. */
+export const HOST_MAC = 'ee:ee:ee:ee:ee:ee'
+/** The pod's gateway: answered by proxy ARP (IPv4) and by the host side's link-local address (IPv6). */
+export const GATEWAY4 = '169.254.1.1'
+export const GATEWAY6 = 'fe80::ecee:eeff:feee:eeee'
+/** BGP: default AS number of a cluster. */
+export const DEFAULT_AS = 64512

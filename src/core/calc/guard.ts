@@ -1,0 +1,77 @@
+// The policies and profiles that govern one endpoint in one direction, in order, with their rules resolved for it.
+import { FAMILIES, type Family } from '../net/addr.ts'
+import type { Policy, Rule } from '../policy/model.ts'
+import type { Policies } from '../policy/policies.ts'
+import { type Direction, printKey, printRule } from '../resources/cause.ts'
+import { lookup, matches } from '../selector/match.ts'
+import type { Guard, Program, ResolvedRule, Stage } from './intent.ts'
+import { resolveRule } from './resolve.ts'
+import type { Labelled, SetCollector } from './sets.ts'
+
+type Source = {
+  readonly kind: Stage['kind']
+  readonly name: string
+  readonly defaultAction: Stage['defaultAction']
+  /** Policies of a tier, or one profile's rules. */
+  readonly members: readonly { readonly name: string; readonly rules: readonly Rule[] }[]
+}
+
+/** Tiers without a policy for this endpoint and direction are skipped; so a tier's default needs a policy that selects. */
+function sourcesOf(
+  policies: Policies,
+  self: Labelled & { profiles: readonly string[] },
+  direction: Direction,
+): Source[] {
+  const labels = lookup(self.labels)
+  const governs = (p: Policy): boolean => p.types.includes(direction) && matches(p.selector, labels)
+  const tiers = policies.tiers.flatMap(({ tier, policies: all }): Source[] => {
+    const members = all.filter(governs).map(p => ({ name: printKey(p.key), rules: p.rules[direction] }))
+    return members.length === 0 ? [] : [{ kind: 'tier', name: tier.name, defaultAction: tier.defaultAction, members }]
+  })
+  const profiles = self.profiles.map((name): Source => {
+    const profile = policies.profiles.get(name)
+    // A profile that does not exist (yet) denies: what it would allow is not known.
+    if (!profile) return { kind: 'profile', name, defaultAction: 'Deny', members: [] }
+    return { kind: 'profile', name, defaultAction: 'Pass', members: [{ name, rules: profile.rules[direction] }] }
+  })
+  return [...tiers, ...profiles]
+}
+
+/** What the endpoint's own side made of a rule, if that is not the same for every endpoint. */
+function ownPart(rule: Rule, resolved: ResolvedRule | undefined, direction: Direction): string | undefined {
+  const own = direction === 'ingress' ? rule.destination : rule.source
+  if (!own.selector && !own.notSelector && !own.nets && !own.notNets && !own.ports && !own.notPorts) return undefined
+  if (!resolved) return 'not for us'
+  const ports = direction === 'ingress' ? [resolved.dports, resolved.notDports] : [resolved.sports, resolved.notSports]
+  const names = own.ports?.names.length || own.notPorts?.names.length
+  const parts = [names ? ports : undefined, resolved.ownAddresses].filter(p => p !== undefined)
+  return parts.length === 0 ? undefined : JSON.stringify(parts)
+}
+
+export function guardOf(
+  policies: Policies,
+  self: Labelled & { profiles: readonly string[] },
+  options: { direction: Direction; sets: SetCollector },
+): Guard {
+  const { direction, sets } = options
+  const sources = sourcesOf(policies, self, direction)
+  const exceptions: string[] = []
+  const program = (family: Family): Program => ({
+    direction,
+    family,
+    stages: sources.map(({ kind, name, defaultAction, members }): Stage => {
+      const rules = members
+        .flatMap(m => m.rules)
+        .flatMap(rule => {
+          const resolved = resolveRule(rule, { self, direction, family }, sets)
+          const own = rule.families.includes(family) ? ownPart(rule, resolved, direction) : undefined
+          if (own) exceptions.push(`${printRule(rule.ref)} v${family}: ${own}`)
+          return resolved ? [resolved] : []
+        })
+      return { kind, name, defaultAction, rules }
+    }),
+  })
+  const programs = Object.fromEntries(FAMILIES.map(f => [f, program(f)])) as Record<Family, Program>
+  const names = sources.map(s => `${s.kind} ${s.name}: ${s.members.map(m => m.name).join(', ')}`)
+  return { identity: [...names, ...exceptions].join('; '), programs }
+}

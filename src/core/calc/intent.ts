@@ -1,0 +1,97 @@
+// What one node must enforce: its endpoints with the rules that govern them, in order, and the address sets that the
+// rules speak of. Everything is resolved here but packets: selectors have become sets, named ports numbers.
+import type { Addr, Family } from '../net/addr.ts'
+import type { Prefix } from '../net/prefix.ts'
+import type { IcmpMatch } from '../policy/model.ts'
+import type { Direction, ResourceKey, RuleRef } from '../resources/cause.ts'
+
+/** `s:…` a selector, `n:…` a list of nets, `p:…` the endpoints that give a port name one (protocol, number). */
+export type SetId = string & { readonly __set: true }
+
+/** The addresses that belong to a set. Families may be mixed. */
+export type AddressSet = {
+  readonly id: SetId
+  /** What people read: the selector's or the nets' text. */
+  readonly title: string
+  readonly addresses: ReadonlySet<Addr>
+  readonly prefixes: readonly Prefix[]
+}
+
+/** Matches a port in the range, if the protocol is the given one, and if the peer is in the set. */
+export type PortTerm = {
+  readonly first: number
+  readonly last: number
+  readonly protocol?: number
+  readonly peerIn?: SetId
+}
+
+/** A rule as one endpoint and family sees it: its own side is decided, the peer's side is a matter of sets. */
+export type ResolvedRule = {
+  readonly ref: RuleRef
+  readonly action: 'Allow' | 'Deny' | 'Pass' | 'Log'
+  readonly protocol?: number
+  readonly notProtocol?: number
+  readonly icmp?: IcmpMatch
+  readonly notIcmp?: IcmpMatch
+  /** The peer must be in each of these, and in none of those. */
+  readonly peerIn: readonly SetId[]
+  readonly peerNotIn: readonly SetId[]
+  /** OR-ed terms; absent: any port. An empty list matches nothing. */
+  readonly dports?: readonly PortTerm[]
+  readonly notDports?: readonly PortTerm[]
+  readonly sports?: readonly PortTerm[]
+  readonly notSports?: readonly PortTerm[]
+  /** Only where some of the endpoint's own addresses of the family satisfy its side of the rule and others do not. */
+  readonly ownAddresses?: readonly Addr[]
+}
+
+/**
+ * One step of a decision: the rules of a tier's policies that govern an endpoint, or of one of its profiles. A Pass, or
+ * reaching the end with default `Pass`, goes on with the next stage. A profile's default is Pass; a profile that does
+ * not exist is an empty stage with default Deny.
+ */
+export type Stage = {
+  readonly kind: 'tier' | 'profile'
+  readonly name: string
+  readonly defaultAction: 'Deny' | 'Pass'
+  readonly rules: readonly ResolvedRule[]
+}
+
+/** The whole decision of an endpoint for one direction and family: tiers, then profiles; after the last stage deny. */
+export type Program = { readonly direction: Direction; readonly family: Family; readonly stages: readonly Stage[] }
+
+/**
+ * A direction of an endpoint. `identity` names the policies and profiles and what the endpoint's own side made of them,
+ * not their contents: endpoints of equal identity have equal programs, and an edited policy keeps it.
+ */
+export type Guard = { readonly identity: string; readonly programs: Readonly<Record<Family, Program>> }
+
+export type LocalEndpoint = {
+  readonly key: ResourceKey
+  /** `namespace/pod`. */
+  readonly name: string
+  readonly interfaceName: string
+  readonly addresses: readonly Addr[]
+  readonly guards: Readonly<Record<Direction, Guard>>
+}
+
+/** Settings of the node that change verdicts or packets; from FelixConfiguration, with its defaults. */
+export type NodeSettings = {
+  readonly interfacePrefixes: readonly string[]
+  readonly endpointToHostAction: 'Drop' | 'Return' | 'Accept' | 'Reject'
+  readonly conntrackInvalidCheck: boolean
+  readonly logPrefix: string
+}
+
+export type Intent = {
+  readonly node: string
+  readonly settings: NodeSettings
+  /** In the order of their keys. */
+  readonly endpoints: readonly LocalEndpoint[]
+  readonly sets: ReadonlyMap<SetId, AddressSet>
+  /** Pools whose members are masqueraded towards destinations outside every pool. */
+  readonly masqueradePools: readonly Prefix[]
+  readonly allPools: readonly Prefix[]
+  /** What could not be understood or is not enforced; never silent. */
+  readonly problems: readonly string[]
+}

@@ -1,0 +1,114 @@
+// From a node's intent to atoms, groups, rows and outcomes (Recursive Flow Classification, Gupta and McKeown 1999, with
+// the equivalence classes interned). A packet then costs: interface → group, address → atom, atom → row,
+// (row, protocol, port) → outcome, whatever the number of policies.
+import { sha1Hex } from '../base/hash.ts'
+import type { Guard, Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
+import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
+import type { Packet } from '../net/packet.ts'
+import { DIRECTIONS, type Direction } from '../resources/cause.ts'
+import { type AtomKey, type Atoms, atomOf, atomsOf, NOWHERE } from './atoms.ts'
+import type { Outcome, OutcomeName } from './outcome.ts'
+import { lookup, type Row, type RowName } from './row.ts'
+import { RowMaker } from './rows.ts'
+
+/** Which row a peer's atom leads to. Atoms not listed, and those that no set holds, lead to `otherwise`. */
+export type RowTable = { readonly otherwise: RowName; readonly rows: ReadonlyMap<AtomKey, RowName> }
+
+/** `g_` and 16 hex digits of a hash of the identity: kept when a policy of the group is edited. */
+export type GroupName = string & { readonly __group: true }
+
+/** Endpoints that are guarded alike in one direction. */
+export type Group = {
+  readonly name: GroupName
+  readonly direction: Direction
+  readonly identity: string
+  readonly tables: Readonly<Record<Family, RowTable>>
+}
+
+export type Dispatch = {
+  readonly endpoint: LocalEndpoint
+  readonly groups: Readonly<Record<Direction, GroupName>>
+}
+
+export type Classification = {
+  readonly intent: Intent
+  readonly atoms: Atoms
+  readonly groups: ReadonlyMap<GroupName, Group>
+  readonly rows: ReadonlyMap<RowName, Row>
+  readonly outcomes: ReadonlyMap<OutcomeName, Outcome>
+  readonly dispatch: readonly Dispatch[]
+}
+
+const groupName = (direction: Direction, guard: Guard): GroupName =>
+  `g_${sha1Hex(`${direction} ${guard.identity}`).slice(0, 16)}` as GroupName
+
+/** The sets that a program asks about: atoms that agree on these share a row. */
+function setsOf(program: Program): ReadonlySet<SetId> {
+  const ids = new Set<SetId>()
+  for (const rule of program.stages.flatMap(s => s.rules)) {
+    for (const id of [...rule.peerIn, ...rule.peerNotIn]) ids.add(id)
+    for (const term of [rule.dports, rule.notDports, rule.sports, rule.notSports].flatMap(t => t ?? [])) {
+      if (term.peerIn) ids.add(term.peerIn)
+    }
+  }
+  return ids
+}
+
+export function classify(intent: Intent): Classification {
+  const atoms = atomsOf(intent.sets)
+  const groups = new Map<GroupName, Group>()
+  const rows = new Map<RowName, Row>()
+  const outcomes = new Map<OutcomeName, Outcome>()
+  const intern = (outcome: Outcome): void => void outcomes.set(outcome.name, outcome)
+
+  function tableOf(program: Program): RowTable {
+    const maker = new RowMaker(program, intern)
+    const relevant = setsOf(program)
+    const made = new Map<string, RowName>()
+    const rowOf = (vector: ReadonlySet<SetId>): RowName => {
+      const seen = new Set([...vector].filter(id => relevant.has(id)))
+      const key = [...seen].join(' ')
+      const known = made.get(key)
+      if (known) return known
+      const row = maker.row(seen)
+      rows.set(row.name, row)
+      made.set(key, row.name)
+      return row.name
+    }
+    const otherwise = rowOf(new Set())
+    const table = new Map<AtomKey, RowName>()
+    for (const [atom, vector] of atoms.vectors) {
+      const row = atom === NOWHERE ? otherwise : rowOf(vector)
+      if (row !== otherwise) table.set(atom, row)
+    }
+    return { otherwise, rows: table }
+  }
+
+  const dispatch = intent.endpoints.map(endpoint => {
+    const names = Object.fromEntries(
+      DIRECTIONS.map(direction => {
+        const guard = endpoint.guards[direction]
+        const name = groupName(direction, guard)
+        if (!groups.has(name)) {
+          const tables = Object.fromEntries(FAMILIES.map(f => [f, tableOf(guard.programs[f])])) as Record<
+            Family,
+            RowTable
+          >
+          groups.set(name, { name, direction, identity: guard.identity, tables })
+        }
+        return [direction, name]
+      }),
+    ) as Record<Direction, GroupName>
+    return { endpoint, groups: names }
+  })
+  return { intent, atoms, groups, rows, outcomes, dispatch }
+}
+
+/** The outcome that the tables give a packet at one endpoint's direction; the kernel takes the same road. */
+export function outcomeAt(c: Classification, group: GroupName, packet: Packet): Outcome {
+  const { direction, tables } = c.groups.get(group)!
+  const peer: Addr = direction === 'ingress' ? packet.src : packet.dst
+  const table = tables[familyOf(peer)]
+  const row = c.rows.get(table.rows.get(atomOf(c.atoms, peer)) ?? table.otherwise)!
+  return c.outcomes.get(lookup(row, packet))!
+}

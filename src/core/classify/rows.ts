@@ -1,0 +1,128 @@
+// From a program and a peer's atom to the row: every class of packets that the remaining rules can tell apart is decided
+// once, then written down from fine to coarse so that what equals its coarser class needs no entry.
+import type { Program, ResolvedRule, SetId, Stage } from '../calc/intent.ts'
+import { cutPorts, type PortRange } from '../net/ports.ts'
+import { hasPorts, PORT_PROTOCOLS } from '../net/protocol.ts'
+import type { Cause, Direction } from '../resources/cause.ts'
+import { makeOutcome, type Outcome, type OutcomeName, type Step } from './outcome.ts'
+import { type Cell, icmpOf, match, rangesFor, residual } from './residual.ts'
+import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry } from './row.ts'
+
+/** The cause of reaching the end of a stage whose default is Deny. */
+const defaultCause = (stage: Stage, direction: Direction): Cause =>
+  stage.kind === 'tier' ? { kind: 'tier', tier: stage.name, direction } : { kind: 'no-profile', direction }
+
+const withWhen = (matched: true | NonNullable<Step['when']>): { when?: NonNullable<Step['when']> } =>
+  matched === true ? {} : { when: matched }
+
+/** Makes rows of one program; outcomes are handed to `intern`, which keeps them. */
+export class RowMaker {
+  readonly #program: Program
+  readonly #intern: (outcome: Outcome) => void
+
+  constructor(program: Program, intern: (outcome: Outcome) => void) {
+    this.#program = program
+    this.#intern = intern
+  }
+
+  row(vector: ReadonlySet<SetId>): Row {
+    const stages = residual(this.#program, vector)
+    const rules = stages.flatMap(s => s.rules)
+    const otherwise = this.#decide(stages, { family: this.#program.family, protocol: 'other' })
+    const named = new Set<number>()
+    for (const rule of rules) {
+      if (rule.protocol !== undefined) named.add(rule.protocol)
+      if (rule.notProtocol !== undefined) named.add(rule.notProtocol)
+      if (rule.icmp || rule.notIcmp) named.add(icmpOf(this.#program.family))
+      for (const term of [rule.dports, rule.notDports, rule.sports, rule.notSports].flatMap(t => t ?? [])) {
+        for (const p of term.protocol === undefined ? PORT_PROTOCOLS : [term.protocol]) named.add(p)
+      }
+    }
+    const ports: PortEntry[] = []
+    const types: TypeEntry[] = []
+    const protocols: ProtocolEntry[] = []
+    for (const protocol of [...named].sort((a, b) => a - b)) {
+      let base: OutcomeName
+      if (hasPorts(protocol)) base = this.#ports(stages, rules, protocol, ports)
+      else if (protocol === icmpOf(this.#program.family)) base = this.#types(stages, rules, protocol, types)
+      else base = this.#decide(stages, { family: this.#program.family, protocol })
+      if (base !== otherwise) protocols.push({ protocol, outcome: base })
+    }
+    return makeRow({ ports, types, protocols, otherwise })
+  }
+
+  /** Adds the entries of one protocol's ports; returns the outcome of most ports, which needs none. */
+  #ports(stages: Stage[], rules: ResolvedRule[], protocol: number, entries: PortEntry[]): OutcomeName {
+    const ranges = rules
+      .filter(r => r.protocol === undefined || r.protocol === protocol)
+      .flatMap(r => [...rangesFor(r.dports, protocol), ...rangesFor(r.notDports, protocol)])
+    const pieces: (PortRange & { outcome: OutcomeName })[] = []
+    const width = new Map<OutcomeName, number>()
+    for (const { first, last } of cutPorts(ranges)) {
+      const outcome = this.#decide(stages, { family: this.#program.family, protocol, dport: first })
+      width.set(outcome, (width.get(outcome) ?? 0) + last - first + 1)
+      const before = pieces.at(-1)
+      if (before?.outcome === outcome) pieces[pieces.length - 1] = { ...before, last }
+      else pieces.push({ first, last, outcome })
+    }
+    const [base] = [...width].reduce((best, next) => (next[1] > best[1] ? next : best))
+    for (const { first, last, outcome } of pieces)
+      if (outcome !== base) entries.push({ protocol, first, last, outcome })
+    return base
+  }
+
+  /** Adds the entries of the ICMP types and codes that rules name; returns the outcome of all others. */
+  #types(stages: Stage[], rules: ResolvedRule[], protocol: number, entries: TypeEntry[]): OutcomeName {
+    const { family } = this.#program
+    const cell = (type: Cell['type'], code: Cell['code']) => this.#decide(stages, { family, protocol, type, code })
+    const base = cell('other', 'other')
+    const wanted = rules.flatMap(r => [r.icmp, r.notIcmp]).filter(m => m?.type !== undefined)
+    for (const type of [...new Set(wanted.map(m => m!.type!))].sort((a, b) => a - b)) {
+      const ofType = cell(type, 'other')
+      if (ofType !== base) entries.push({ family, type, outcome: ofType })
+      const codes = wanted.filter(m => m!.type === type && m!.code !== undefined).map(m => m!.code!)
+      for (const code of [...new Set(codes)].sort((a, b) => a - b)) {
+        const outcome = cell(type, code)
+        if (outcome !== ofType) entries.push({ family, type, code, outcome })
+      }
+    }
+    return base
+  }
+
+  #decide(stages: readonly Stage[], cell: Cell): OutcomeName {
+    const outcome = makeOutcome(this.#program.direction, this.#steps(stages, 0, cell))
+    this.#intern(outcome)
+    return outcome.name
+  }
+
+  #steps(stages: readonly Stage[], from: number, cell: Cell): Step[] {
+    const { direction } = this.#program
+    const stage = stages[from]
+    if (!stage) return [{ kind: 'decide', cause: { kind: 'no-profile', direction } }]
+    const steps: Step[] = []
+    for (const rule of stage.rules) {
+      const matched = match(rule, cell)
+      if (matched === false) continue
+      const when = withWhen(matched)
+      switch (rule.action) {
+        case 'Log':
+          steps.push({ kind: 'log', ...when, rule: rule.ref })
+          break
+        case 'Allow':
+        case 'Deny':
+          steps.push({ kind: 'decide', ...when, cause: { kind: 'rule', rule: rule.ref, action: rule.action } })
+          if (matched === true) return steps
+          break
+        case 'Pass': {
+          const rest = this.#steps(stages, from + 1, cell)
+          if (matched === true) return [...steps, ...rest]
+          const outcome = makeOutcome(direction, rest)
+          this.#intern(outcome)
+          steps.push({ kind: 'goto', ...when, outcome: outcome.name })
+        }
+      }
+    }
+    if (stage.defaultAction === 'Pass') return [...steps, ...this.#steps(stages, from + 1, cell)]
+    return [...steps, { kind: 'decide', cause: defaultCause(stage, direction) }]
+  }
+}

@@ -1,0 +1,179 @@
+// Names and shapes of everything in our table that does not depend on policy: the maps that hold the classification, and
+// the chains that walk it. Read `policyTable` in table.ts for the whole road of a packet.
+
+import type { NodeSettings } from '../../calc/intent.ts'
+import type {
+  DataType,
+  Element,
+  Field,
+  NftChain,
+  NftSet,
+  Operand,
+  Rule,
+  Statement,
+  Verdict,
+} from '../../nft/objects.ts'
+import { PLAIN_ROW } from './numbers.ts'
+
+export const NFPROTO = { 4: 2, 6: 10 } as const
+
+// Statements.
+export const goto = (chain: string): Statement => ({ kind: 'verdict', verdict: { kind: 'goto', chain } })
+export const gotoVerdict = (chain: string): Verdict => ({ kind: 'goto', chain })
+export const ACCEPT: Statement = { kind: 'verdict', verdict: { kind: 'accept' } }
+export const DROP: Statement = { kind: 'verdict', verdict: { kind: 'drop' } }
+export const is = (field: Field, right: Operand): Statement => ({ kind: 'match', fields: [field], op: '==', right })
+export const isNot = (field: Field, right: Operand): Statement => ({ kind: 'match', fields: [field], op: '!=', right })
+export const inRef = (fields: readonly Field[], ref: string): Statement => ({
+  kind: 'match',
+  fields,
+  op: '==',
+  right: { ref },
+})
+export const vmap = (fields: readonly Field[], map: string): Statement => ({ kind: 'vmap', fields, map })
+export const priorityFrom = (fields: readonly Field[], map: string): Statement => ({
+  kind: 'set-map',
+  field: 'meta priority',
+  fields,
+  map,
+})
+export const priority = (value: number): Statement => ({ kind: 'set', field: 'meta priority', value })
+export const rule = (...statements: Statement[]): Rule => ({ statements })
+
+type Shape = { key: readonly DataType[]; value?: DataType; interval?: true }
+
+/** The maps and sets whose elements follow pods and policies; their declarations never change. */
+export const SHAPES = {
+  pod4: { key: ['ipv4_addr'], value: 'classid' },
+  pod6: { key: ['ipv6_addr'], value: 'classid' },
+  net4: { key: ['ipv4_addr'], value: 'classid', interval: true },
+  net6: { key: ['ipv6_addr'], value: 'classid', interval: true },
+  from_workload: { key: ['ifname'], value: 'verdict' },
+  to_workload: { key: ['ifname'], value: 'verdict' },
+  by_port: { key: ['classid', 'inet_proto', 'inet_service'], value: 'verdict' },
+  by_range: { key: ['classid', 'inet_proto', 'inet_service'], value: 'verdict', interval: true },
+  by_code4: { key: ['classid', 'icmp_type', 'icmp_code'], value: 'verdict' },
+  by_code6: { key: ['classid', 'icmpv6_type', 'icmpv6_code'], value: 'verdict' },
+  by_type4: { key: ['classid', 'icmp_type'], value: 'verdict' },
+  by_type6: { key: ['classid', 'icmpv6_type'], value: 'verdict' },
+  by_proto: { key: ['classid', 'inet_proto'], value: 'verdict' },
+  by_row: { key: ['classid'], value: 'verdict' },
+  sources4: { key: ['ifname', 'ipv4_addr'] },
+  sources6: { key: ['ifname', 'ipv6_addr'] },
+  pools4: { key: ['ipv4_addr'], interval: true },
+  pools6: { key: ['ipv6_addr'], interval: true },
+  masquerade4: { key: ['ipv4_addr'], interval: true },
+  masquerade6: { key: ['ipv6_addr'], interval: true },
+} as const satisfies Record<string, Shape>
+
+export type SetName = keyof typeof SHAPES
+
+export const makeSet = (name: SetName, elements: readonly Element[]): NftSet => ({
+  name,
+  ...(SHAPES[name] as Shape),
+  elements,
+})
+
+/** A group's map: atom → row, one for each family. */
+export const rowMap = (name: string, elements: readonly Element[], comment: string): NftSet => ({
+  name,
+  key: ['classid'],
+  value: 'classid',
+  elements,
+  comment,
+})
+
+const L4 = 'meta l4proto'
+const ESTABLISHED_RELATED = 2 | 4
+const INVALID = 1
+
+/** ICMPv6 types of neighbour and multicast listener discovery (RFC 4861, 3810): a pod cannot live without them. */
+const DISCOVERY = { set: [{ from: 130, to: 133 }, 135, 136, 143] } as const
+const LINK_LOCAL = { set: ['::', { from: 'fe80::', to: 'febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff' }] } as const
+
+/** The chains that are the same whatever the policies. `cali*` stands for each configured interface prefix. */
+export function staticChains(settings: NodeSettings): NftChain[] {
+  const fromPod = (to: Statement): Rule[] =>
+    settings.interfacePrefixes.map(p => rule(is('iifname', { value: `${p}*` }), to))
+  const toPod = (to: Statement): Rule[] =>
+    settings.interfacePrefixes.map(p => rule(is('oifname', { value: `${p}*` }), to))
+  const stateful: Rule[] = [
+    rule({ ...is('ct state', { value: 0 }), op: '!=', mask: ESTABLISHED_RELATED } as Statement, ACCEPT),
+    ...(settings.conntrackInvalidCheck
+      ? [rule({ ...is('ct state', { value: 0 }), op: '!=', mask: INVALID } as Statement, DROP)]
+      : []),
+  ]
+  const toHost: Record<NodeSettings['endpointToHostAction'], Statement> = {
+    Drop: DROP,
+    // Ours is not the last word on host traffic: other tables' input chains still judge it.
+    Accept: ACCEPT,
+    Return: ACCEPT,
+    Reject: { kind: 'reject' },
+  }
+  return [
+    {
+      name: 'decide',
+      rules: [
+        rule(
+          { kind: 'match', fields: ['meta priority'], op: '!=', right: { value: 0 }, mask: PLAIN_ROW },
+          vmap(['meta priority'], 'by_row'),
+        ),
+        rule(vmap(['meta priority', L4, 'th dport'], 'by_port')),
+        rule(vmap(['meta priority', L4, 'th dport'], 'by_range')),
+        rule(vmap(['meta priority', 'icmp type', 'icmp code'], 'by_code4')),
+        rule(vmap(['meta priority', 'icmpv6 type', 'icmpv6 code'], 'by_code6')),
+        rule(vmap(['meta priority', 'icmp type'], 'by_type4')),
+        rule(vmap(['meta priority', 'icmpv6 type'], 'by_type6')),
+        rule(vmap(['meta priority', L4], 'by_proto')),
+        rule(vmap(['meta priority'], 'by_row')),
+        rule(DROP),
+      ],
+    },
+    { name: 'to_check', rules: [rule(vmap(['oifname'], 'to_workload')), rule(DROP)] },
+    // A packet without outgoing interface (index 0) is in the input hook: a pod talks to its node.
+    {
+      name: 'from_ok',
+      rules: [...toPod(goto('to_check')), rule(is('oif', { value: 0 }), goto('to_host')), rule(ACCEPT)],
+    },
+    { name: 'to_host', rules: [rule(toHost[settings.endpointToHostAction])] },
+    { name: 'from_check', rules: [rule(vmap(['iifname'], 'from_workload')), rule(DROP)] },
+    {
+      name: 'source_check',
+      base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
+      rules: [...fromPod(goto('source_known')), rule(ACCEPT)],
+    },
+    {
+      name: 'source_known',
+      rules: [
+        rule(inRef(['iifname', 'ip saddr'], 'sources4'), ACCEPT),
+        rule(inRef(['iifname', 'ip6 saddr'], 'sources6'), ACCEPT),
+        rule(is('icmpv6 type', DISCOVERY), is('ip6 saddr', LINK_LOCAL), ACCEPT),
+        rule(DROP),
+      ],
+    },
+    {
+      name: 'forward',
+      base: { type: 'filter', hook: 'forward', priority: 0, policy: 'drop' },
+      rules: [...stateful, ...fromPod(goto('from_check')), ...toPod(goto('to_check')), rule(ACCEPT)],
+    },
+    {
+      name: 'input',
+      base: { type: 'filter', hook: 'input', priority: 0, policy: 'accept' },
+      rules: [...fromPod(goto('from_pod_to_host'))],
+    },
+    {
+      name: 'from_pod_to_host',
+      rules: [...stateful, rule(is('icmpv6 type', DISCOVERY), ACCEPT), rule(goto('from_check'))],
+    },
+    {
+      name: 'masquerade',
+      base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
+      rules: [
+        rule(inRef(['ip saddr'], 'masquerade4'), notIn('ip daddr', 'pools4'), { kind: 'masquerade' }),
+        rule(inRef(['ip6 saddr'], 'masquerade6'), notIn('ip6 daddr', 'pools6'), { kind: 'masquerade' }),
+      ],
+    },
+  ]
+}
+
+const notIn = (field: Field, ref: string): Statement => ({ kind: 'match', fields: [field], op: '!=', right: { ref } })

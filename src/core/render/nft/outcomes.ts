@@ -1,0 +1,72 @@
+// An outcome as a chain: its logs, then a counter and the verdict. The deciding rule's comment is the cause in words, so
+// that a listing reads well and a counter can be asked for by cause.
+import { NFLOG_ALLOW, NFLOG_DENY } from '../../base/register.ts'
+import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
+import { type Family, familyOf } from '../../net/addr.ts'
+import type { PortRange } from '../../net/ports.ts'
+import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
+import { causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
+import { ACCEPT, DROP, goto, priority } from './layout.ts'
+
+/** nft comments hold at most 128 bytes. */
+const COMMENT_BYTES = 120
+export const clip = (text: string): string =>
+  text.length <= COMMENT_BYTES ? text : `${text.slice(0, COMMENT_BYTES - 1)}~`
+
+const portsOperand = (ranges: readonly PortRange[]): Operand => ({
+  set: ranges.map((r): KeyPart => (r.first === r.last ? r.first : { from: r.first, to: r.last })),
+})
+
+/** The endpoint's own address: the destination of what comes in, the source of what goes out. */
+const ownField = (direction: Direction, family: Family): Field =>
+  `${family === 4 ? 'ip' : 'ip6'} ${direction === 'ingress' ? 'daddr' : 'saddr'}` as Field
+
+function conditionStatements(condition: Condition, direction: Direction): Statement[] {
+  const statements: Statement[] = []
+  const add = (field: Field, op: '==' | '!=', right: Operand) =>
+    statements.push({ kind: 'match', fields: [field], op, right })
+  const { sports, notSports, ownAddresses } = condition
+  if (ownAddresses?.[0]) add(ownField(direction, familyOf(ownAddresses[0])), '==', { set: ownAddresses })
+  if (sports) add('th sport', '==', portsOperand(sports))
+  if (notSports) add('th sport', '!=', portsOperand(notSports))
+  return statements
+}
+
+function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
+  const when = step.when ? conditionStatements(step.when, outcome.direction) : []
+  switch (step.kind) {
+    case 'log':
+      return [
+        {
+          statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, { kind: 'log', prefix: logPrefix }],
+          comment: clip(`Log ${printRule(step.rule)}`),
+        },
+      ]
+    case 'goto':
+      return [{ statements: [...when, goto(step.outcome)] }]
+    case 'decide': {
+      const comment = clip(printCause(step.cause))
+      if (causeVerdict(step.cause) === 'deny') {
+        const log: Statement = { kind: 'log', prefix: outcome.name, group: NFLOG_DENY }
+        // The copy for observers is limited, the counter is not, and neither may stand in the verdict's way.
+        return [
+          { statements: [...when, { kind: 'counter' }], comment },
+          { statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, log] },
+          { statements: [...when, DROP] },
+        ]
+      }
+      const log: Statement = { kind: 'log', prefix: outcome.name, group: NFLOG_ALLOW }
+      // What a pod may send must still pass the receiving pod's own policy, if that pod is on this node.
+      const onward: Statement[] = outcome.direction === 'egress' ? [goto('from_ok')] : [priority(0), ACCEPT]
+      return [
+        { statements: [...when, { kind: 'counter' }], comment },
+        { statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, log] },
+        { statements: [...when, ...onward] },
+      ]
+    }
+  }
+}
+
+export function outcomeChain(outcome: Outcome, logPrefix: string): NftChain {
+  return { name: outcome.name, rules: outcome.steps.flatMap(step => stepRules(step, outcome, logPrefix)) }
+}

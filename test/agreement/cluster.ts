@@ -1,0 +1,224 @@
+// Random clusters and packets for the judges: few names, addresses and ports, so that everything overlaps with everything.
+import fc from 'fast-check'
+import { type Addr, addr, familyOf } from '../../src/core/net/addr.ts'
+import type { Packet } from '../../src/core/net/packet.ts'
+import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../../src/core/resources/resource.ts'
+
+const NAMESPACES = ['default', 'prod'] as const
+const LABELS = { app: ['web', 'db'], role: ['front', 'back'], env: ['p'] } as const
+const PORT_NAMES = ['http', 'dns'] as const
+const PROTOCOLS = ['TCP', 'UDP', 'SCTP', 'ICMP', 'ICMPv6', 'UDPLite', 47] as const
+const PORTS = [53, 80, 81, 443, 8080] as const
+const NETS4 = ['10.0.0.0/8', '10.1.0.0/16', '10.1.2.0/24', '10.1.2.1/32', '192.0.2.0/24', '192.0.2.8/29'] as const
+const NETS6 = ['fd00::/8', 'fd00:1::/32', 'fd00:1::1/128', '2001:db8::/32'] as const
+const OUTSIDE = ['192.0.2.9', '192.0.2.200', '198.51.100.7', '2001:db8::9', '2001:dead::1'].map(addr)
+const TIERS = ['security', 'default', 'nowhere'] as const
+
+const label = fc.constantFrom(...Object.keys(LABELS)) as fc.Arbitrary<keyof typeof LABELS>
+const labels = fc
+  .record({ app: fc.constantFrom(...LABELS.app), role: fc.constantFrom(...LABELS.role), env: fc.constantFrom('p') })
+  .chain(all => fc.subarray(Object.entries(all)).map(entries => Object.fromEntries(entries)))
+
+const term = fc.oneof(
+  label.chain(k => fc.constantFrom(...LABELS[k]).map(v => `${k} == '${v}'`)),
+  label.chain(k => fc.constantFrom(...LABELS[k]).map(v => `${k} != '${v}'`)),
+  label.map(k => `has(${k})`),
+  label.map(k => `!has(${k})`),
+  label.map(k => `${k} in {'web', 'back', 'p'}`),
+  fc.constant('all()'),
+)
+const selector = fc.oneof(
+  { weight: 3, arbitrary: term },
+  { weight: 1, arbitrary: fc.tuple(term, fc.constantFrom('&&', '||'), term).map(([a, op, b]) => `${a} ${op} ${b}`) },
+)
+const namespaceSelector = fc.constantFrom(
+  'all()',
+  'global()',
+  "projectcalico.org/name == 'prod'",
+  "team == 'a'",
+  "team != 'a'",
+)
+
+/** An entry that is present now and then. */
+const maybe = <T>(arbitrary: fc.Arbitrary<T>, weight = 1): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ weight: 30, arbitrary: fc.constant(undefined) }, { weight: weight * 10, arbitrary })
+
+const port = fc.oneof(
+  fc.constantFrom<number | string>(...PORTS),
+  fc.constantFrom<number | string>('80:443', '50:8080', '8000:9000'),
+  fc.constantFrom<number | string>(...PORT_NAMES),
+)
+const ports = fc.uniqueArray(port, { minLength: 1, maxLength: 3 })
+
+const entity = (nets: readonly string[]) =>
+  fc.record({
+    selector: maybe(selector),
+    notSelector: maybe(selector, 0.5),
+    namespaceSelector: maybe(namespaceSelector, 0.7),
+    serviceAccounts: maybe(
+      fc.constantFrom({ names: ['sa1'] }, { selector: "tier == 'gold'" }, { selector: 'all()' }),
+      0.4,
+    ),
+    nets: maybe(fc.subarray([...nets], { minLength: 1, maxLength: 2 }), 0.5),
+    notNets: maybe(fc.subarray([...nets], { minLength: 1, maxLength: 2 }), 0.5),
+  })
+
+/** Rules that the schema refuses are filtered out by decoding the whole policy. */
+const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
+  fc
+    .record({
+      action: fc.constantFrom('Allow', 'Allow', 'Deny', 'Pass', 'Log'),
+      ipVersion: maybe(fc.constantFrom(4, 6), 0.3),
+      protocol: maybe(fc.constantFrom<string | number>(...PROTOCOLS), 4),
+      notProtocol: maybe(fc.constantFrom<string | number>(...PROTOCOLS), 0.3),
+      icmp: fc.constantFrom({ type: 8 }, { type: 8, code: 0 }, { type: 128 }, { type: 3, code: 1 }, undefined),
+      notICMP: maybe(fc.constantFrom({ type: 8 }, { type: 8, code: 0 }), 0.3),
+      source: entity(nets),
+      destination: entity(nets),
+      ports: maybe(ports, 2),
+      notPorts: maybe(ports, 0.5),
+      sports: maybe(ports, 0.4),
+    })
+    .map(({ ports: dports, notPorts, sports, ...r }) => {
+      const withPorts = ['TCP', 'UDP', 'SCTP', undefined].includes(r.protocol as string | undefined)
+      const named = (list: readonly (number | string)[] | undefined) =>
+        r.protocol === undefined ? list?.filter(p => PORT_NAMES.includes(p as 'http')) : list
+      const sideOf = (list: readonly (number | string)[] | undefined): (string | number)[] | undefined => {
+        const kept = withPorts ? named(list) : undefined
+        return kept && kept.length > 0 ? [...kept] : undefined
+      }
+      return {
+        ...r,
+        icmp: r.protocol === 'ICMP' || r.protocol === 'ICMPv6' ? r.icmp : undefined,
+        source: { ...r.source, ports: sideOf(sports) },
+        destination: { ...r.destination, ports: sideOf(dports), notPorts: sideOf(notPorts) },
+      }
+    }),
+)
+
+const spec = fc.record({
+  tier: fc.constantFrom(...TIERS),
+  order: maybe(fc.constantFrom(10, 20, 1000)),
+  selector: maybe(selector, 3),
+  serviceAccountSelector: maybe(fc.constantFrom("tier == 'gold'", 'all()'), 0.2),
+  types: fc.constantFrom(['Ingress'], ['Egress'], ['Ingress', 'Egress'], undefined),
+  ingress: fc.array(rule, { maxLength: 4 }),
+  egress: fc.array(rule, { maxLength: 4 }),
+})
+
+const V3 = 'projectcalico.org/v3'
+const policy = (index: number) =>
+  fc
+    .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(fc.constantFrom('all()', "team == 'a'"), 0.3))
+    .map(([body, namespace, namespaces]) => ({
+      apiVersion: V3,
+      kind: namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy',
+      metadata: { name: `p${index % 3}`, namespace },
+      spec: namespace ? body : { ...body, namespaceSelector: namespaces },
+    }))
+
+const pod = (index: number) =>
+  fc
+    .record({
+      namespace: fc.constantFrom(...NAMESPACES),
+      labels,
+      sa: fc.constantFrom('default', 'sa1'),
+      port: fc.constantFrom(...PORTS),
+    })
+    .map(({ namespace, labels: own, sa, port: number }) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: `pod${index}`, namespace, labels: own },
+      spec: {
+        nodeName: `node${index % 2}`,
+        serviceAccountName: sa,
+        containers: [
+          {
+            ports: [
+              { name: 'http', containerPort: number, protocol: 'TCP' },
+              { name: index % 2 ? 'dns' : 'http', containerPort: 53, protocol: 'UDP' },
+            ],
+          },
+        ],
+      },
+      status: { podIPs: [{ ip: `10.1.${index}.1` }, { ip: `fd00:1::${index}` }], podIP: `10.1.${index}.1` },
+    }))
+
+const FIXED: readonly object[] = [
+  { apiVersion: V3, kind: 'Tier', metadata: { name: 'default' }, spec: { order: 1000000, defaultAction: 'Deny' } },
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default', labels: { team: 'a' } } },
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'prod', labels: {} } },
+  { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'sa1', namespace: 'prod', labels: { tier: 'gold' } } },
+  { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: 'prod' } },
+  { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: 'default' } },
+]
+
+const tier = fc.record({ order: maybe(fc.constant(5)), defaultAction: fc.constantFrom('Deny', 'Pass') }).map(s => ({
+  apiVersion: V3,
+  kind: 'Tier',
+  metadata: { name: 'security' },
+  spec: s,
+}))
+
+const networkSet = (index: number) =>
+  fc
+    .tuple(fc.constantFrom(undefined, ...NAMESPACES), labels, fc.subarray([...NETS4, ...NETS6]))
+    .map(([namespace, own, nets]) => ({
+      apiVersion: V3,
+      kind: namespace ? 'NetworkSet' : 'GlobalNetworkSet',
+      metadata: { name: `set${index}`, namespace, labels: own },
+      spec: { nets },
+    }))
+
+const POD_COUNT = 5
+const tuple = <T>(make: (index: number) => fc.Arbitrary<T>, count: number): fc.Arbitrary<T[]> =>
+  fc.tuple(...Array.from({ length: count }, (_, i) => make(i)))
+
+/** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
+export const cluster: fc.Arbitrary<Snapshot> = fc
+  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 6), tier)
+  .map(([pods, sets, policies, t]) => {
+    const resources: Resource[] = []
+    for (const document of [...FIXED, t, ...pods, ...sets, ...policies]) {
+      const decoded = decodeResource(document)
+      if (decoded.ok) resources.push(decoded.value)
+    }
+    return snapshotOf(resources)
+  })
+
+/** Addresses of pods and of the world outside. */
+const peers4: Addr[] = [
+  ...Array.from({ length: POD_COUNT }, (_, i) => addr(`10.1.${i}.1`)),
+  ...OUTSIDE.filter(a => familyOf(a) === 4),
+]
+const peers6: Addr[] = [
+  ...Array.from({ length: POD_COUNT }, (_, i) => addr(`fd00:1::${i}`)),
+  ...OUTSIDE.filter(a => familyOf(a) === 6),
+]
+
+export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(family =>
+  fc
+    .record({
+      src: fc.constantFrom(...(family === 4 ? peers4 : peers6)),
+      dst: fc.constantFrom(...(family === 4 ? peers4 : peers6)),
+      protocol: fc.constantFrom(6, 6, 6, 17, 17, 132, family === 4 ? 1 : 58, 1, 58, 136, 47, 50),
+      sport: fc.constantFrom(53, 80, 8080, 40000),
+      dport: fc.constantFrom(1, 53, 80, 81, 100, 443, 8080, 8500, 65535),
+      icmp: fc.constantFrom(
+        { type: 8, code: 0 },
+        { type: 8, code: 3 },
+        { type: 3, code: 1 },
+        { type: 128, code: 0 },
+        { type: 0, code: 0 },
+      ),
+    })
+    .filter(p => p.src !== p.dst)
+    .map(({ src, dst, protocol, sport, dport, icmp }) => ({
+      family,
+      protocol,
+      src,
+      dst,
+      ...([6, 17, 132].includes(protocol) && { sport, dport }),
+      ...(protocol === (family === 4 ? 1 : 58) && { icmp }),
+    })),
+)

@@ -1,0 +1,77 @@
+// The compiled tables against the oracle: for random clusters and packets, both directions of both nodes must give the
+// same verdict, for the same cause, with the same logs.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { computeIntent } from '../../src/core/calc/compute.ts'
+import { type Classification, classify, outcomeAt } from '../../src/core/classify/classify.ts'
+import type { Condition, Outcome } from '../../src/core/classify/outcome.ts'
+import type { Packet } from '../../src/core/net/packet.ts'
+import { inRanges } from '../../src/core/net/ports.ts'
+import { decide } from '../../src/core/oracle/decide.ts'
+import { type Cause, DIRECTIONS, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
+import { derived } from '../../src/core/resources/derive.ts'
+import { cluster, packet } from './cluster.ts'
+
+/** Follows an outcome's steps as the kernel does. */
+function follow(c: Classification, outcome: Outcome, p: Packet): { cause: Cause; logs: string[] } {
+  const own = outcome.direction === 'ingress' ? p.dst : p.src
+  const holds = (when: Condition | undefined): boolean =>
+    when === undefined ||
+    ((when.sports === undefined || inRanges(when.sports, p.sport ?? -1)) &&
+      (when.notSports === undefined || !inRanges(when.notSports, p.sport ?? -1)) &&
+      (when.ownAddresses === undefined || when.ownAddresses.includes(own)))
+  const logs: string[] = []
+  for (const step of outcome.steps) {
+    if (!holds(step.when)) continue
+    if (step.kind === 'log') logs.push(printRule(step.rule))
+    else if (step.kind === 'decide') return { cause: step.cause, logs }
+    else {
+      const rest = follow(c, c.outcomes.get(step.outcome)!, p)
+      return { cause: rest.cause, logs: [...logs, ...rest.logs] }
+    }
+  }
+  throw new Error(`outcome ${outcome.name} does not decide`)
+}
+
+test('the tables of both nodes decide as the oracle does, for the same cause', () => {
+  const seen = { allow: 0, deny: 0, byRule: 0, conditions: 0 }
+  fc.assert(
+    fc.property(cluster, fc.array(packet, { minLength: 20, maxLength: 20 }), (snapshot, packets) => {
+      const view = derived(snapshot)
+      const nodes = new Map(['node0', 'node1'].map(node => [node, classify(computeIntent(view, node))]))
+      for (const p of packets) {
+        const decision = decide(snapshot, p)
+        for (const direction of DIRECTIONS) {
+          const expected = decision[direction]
+          const found = [...nodes.values()].flatMap(c => judge(c, direction, p))
+          assert.equal(found.length, expected ? 1 : 0, `${direction}: one endpoint decides, or none`)
+          if (!expected) continue
+          const [{ cause, logs, conditional }] = found as [ReturnType<typeof judge>[number]]
+          assert.equal(printCause(cause), printCause(expected.cause), JSON.stringify(p))
+          assert.deepEqual(logs, expected.logs.map(printRule))
+          seen[expected.verdict]++
+          if (expected.cause.kind === 'rule') seen.byRule++
+          if (conditional) seen.conditions++
+        }
+      }
+    }),
+    { numRuns: Number(process.env.AGREE_RUNS ?? 400) },
+  )
+  const total = seen.allow + seen.deny
+  console.log(
+    `# ${total} decisions: ${seen.allow} allowed, ${seen.byRule} by a rule, ${seen.conditions} under conditions`,
+  )
+  assert.ok(seen.allow / total > 0.1 && seen.deny / total > 0.1, 'both verdicts must be well represented')
+  assert.ok(seen.conditions > 0)
+})
+
+function judge(c: Classification, direction: Direction, p: Packet) {
+  const own = direction === 'ingress' ? p.dst : p.src
+  return c.dispatch
+    .filter(d => d.endpoint.addresses.includes(own))
+    .map(d => {
+      const outcome = outcomeAt(c, d.groups[direction], p)
+      return { ...follow(c, outcome, p), conditional: outcome.steps.some(s => s.when !== undefined) }
+    })
+}
