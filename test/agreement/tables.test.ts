@@ -14,22 +14,17 @@ import { derived } from '../../src/core/resources/derive.ts'
 import { cluster, packet } from './cluster.ts'
 
 /** Follows an outcome's steps as the kernel does. */
-function follow(c: Classification, outcome: Outcome, p: Packet): { cause: Cause; logs: string[] } {
+function follow(outcome: Outcome, p: Packet): { cause: Cause; logs: string[] } {
   const own = outcome.direction === 'ingress' ? p.dst : p.src
-  const holds = (when: Condition | undefined): boolean =>
-    when === undefined ||
-    ((when.sports === undefined || inRanges(when.sports, p.sport ?? -1)) &&
-      (when.notSports === undefined || !inRanges(when.notSports, p.sport ?? -1)) &&
-      (when.ownAddresses === undefined || when.ownAddresses.includes(own)))
+  const holds = (c: Condition): boolean =>
+    (c.sports === undefined || inRanges(c.sports, p.sport ?? -1)) &&
+    (c.notSports === undefined || !inRanges(c.notSports, p.sport ?? -1)) &&
+    (c.ownAddresses === undefined || c.ownAddresses.includes(own))
   const logs: string[] = []
   for (const step of outcome.steps) {
-    if (!holds(step.when)) continue
+    if (!(step.when ?? []).every(holds)) continue
     if (step.kind === 'log') logs.push(printRule(step.rule))
-    else if (step.kind === 'decide') return { cause: step.cause, logs }
-    else {
-      const rest = follow(c, c.outcomes.get(step.outcome)!, p)
-      return { cause: rest.cause, logs: [...logs, ...rest.logs] }
-    }
+    else return { cause: step.cause, logs }
   }
   throw new Error(`outcome ${outcome.name} does not decide`)
 }
@@ -72,6 +67,6 @@ function judge(c: Classification, direction: Direction, p: Packet) {
     .filter(d => d.endpoint.addresses.includes(own))
     .map(d => {
       const outcome = outcomeAt(c, d.groups[direction], p)
-      return { ...follow(c, outcome, p), conditional: outcome.steps.some(s => s.when !== undefined) }
+      return { ...follow(outcome, p), conditional: outcome.steps.some(s => s.when !== undefined) }
     })
 }

@@ -6,17 +6,18 @@ import type { Addr } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
 import type { Cause, Direction, RuleRef } from '../resources/cause.ts'
 
-/** What a packet must satisfy beyond the axes; everything present must hold. `ownAddresses`: the endpoint's own address is one of these. */
+/** What a packet must satisfy beyond the axes; everything present must hold. */
 export type Condition = {
   readonly sports?: readonly PortRange[]
   readonly notSports?: readonly PortRange[]
+  /** The endpoint's own address is one of these. */
   readonly ownAddresses?: readonly Addr[]
 }
 
+/** `when`: every condition must hold; a step whose conditions do not hold is passed over. */
 export type Step =
-  | { readonly kind: 'log'; readonly when?: Condition; readonly rule: RuleRef }
-  | { readonly kind: 'decide'; readonly when?: Condition; readonly cause: Cause }
-  | { readonly kind: 'goto'; readonly when?: Condition; readonly outcome: OutcomeName }
+  | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef }
+  | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
 
 /** `o_` and 16 hex digits of a hash of the content. */
 export type OutcomeName = string & { readonly __outcome: true }

@@ -2,6 +2,7 @@
 // Lookup goes from fine to coarse: port, then type and code, then type, then protocol, then the row's `otherwise`.
 import { sha1Hex } from '../base/hash.ts'
 import type { Family } from '../net/addr.ts'
+import type { Direction } from '../resources/cause.ts'
 import type { OutcomeName } from './outcome.ts'
 
 export type PortEntry = {
@@ -24,6 +25,7 @@ export type RowName = string & { readonly __row: true }
 
 export type Row = {
   readonly name: RowName
+  readonly direction: Direction
   readonly ports: readonly PortEntry[]
   readonly types: readonly TypeEntry[]
   readonly protocols: readonly ProtocolEntry[]
@@ -31,8 +33,8 @@ export type Row = {
 }
 
 export function makeRow(content: Omit<Row, 'name'>): Row {
-  const { ports, types, protocols, otherwise } = content
-  const name = `r_${sha1Hex(JSON.stringify([ports, types, protocols, otherwise])).slice(0, 16)}` as RowName
+  const { direction, ports, types, protocols, otherwise } = content
+  const name = `r_${sha1Hex(JSON.stringify([direction, ports, types, protocols, otherwise])).slice(0, 16)}` as RowName
   return { name, ...content }
 }
 

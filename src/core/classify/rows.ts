@@ -4,7 +4,7 @@ import type { Program, ResolvedRule, SetId, Stage } from '../calc/intent.ts'
 import { cutPorts, type PortRange } from '../net/ports.ts'
 import { hasPorts, PORT_PROTOCOLS } from '../net/protocol.ts'
 import type { Cause, Direction } from '../resources/cause.ts'
-import { makeOutcome, type Outcome, type OutcomeName, type Step } from './outcome.ts'
+import { type Condition, makeOutcome, type Outcome, type OutcomeName, type Step } from './outcome.ts'
 import { type Cell, icmpOf, match, rangesFor, residual } from './residual.ts'
 import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry } from './row.ts'
 
@@ -12,8 +12,8 @@ import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry }
 const defaultCause = (stage: Stage, direction: Direction): Cause =>
   stage.kind === 'tier' ? { kind: 'tier', tier: stage.name, direction } : { kind: 'no-profile', direction }
 
-const withWhen = (matched: true | NonNullable<Step['when']>): { when?: NonNullable<Step['when']> } =>
-  matched === true ? {} : { when: matched }
+/** A step that is taken only if one more condition holds. */
+const under = (condition: Condition, step: Step): Step => ({ ...step, when: [condition, ...(step.when ?? [])] })
 
 /** Makes rows of one program; outcomes are handed to `intern`, which keeps them. */
 export class RowMaker {
@@ -48,7 +48,7 @@ export class RowMaker {
       else base = this.#decide(stages, { family: this.#program.family, protocol })
       if (base !== otherwise) protocols.push({ protocol, outcome: base })
     }
-    return makeRow({ ports, types, protocols, otherwise })
+    return makeRow({ direction: this.#program.direction, ports, types, protocols, otherwise })
   }
 
   /** Adds the entries of one protocol's ports; returns the outcome of most ports, which needs none. */
@@ -103,26 +103,26 @@ export class RowMaker {
     for (const rule of stage.rules) {
       const matched = match(rule, cell)
       if (matched === false) continue
-      const when = withWhen(matched)
-      switch (rule.action) {
-        case 'Log':
-          steps.push({ kind: 'log', ...when, rule: rule.ref })
-          break
-        case 'Allow':
-        case 'Deny':
-          steps.push({ kind: 'decide', ...when, cause: { kind: 'rule', rule: rule.ref, action: rule.action } })
-          if (matched === true) return steps
-          break
-        case 'Pass': {
-          const rest = this.#steps(stages, from + 1, cell)
-          if (matched === true) return [...steps, ...rest]
-          const outcome = makeOutcome(direction, rest)
-          this.#intern(outcome)
-          steps.push({ kind: 'goto', ...when, outcome: outcome.name })
-        }
+      const taken = this.#taken(rule, stages, from, cell)
+      if (matched !== true) steps.push(...taken.map(step => under(matched, step)))
+      else {
+        steps.push(...taken)
+        if (rule.action !== 'Log') return steps
       }
     }
     if (stage.defaultAction === 'Pass') return [...steps, ...this.#steps(stages, from + 1, cell)]
     return [...steps, { kind: 'decide', cause: defaultCause(stage, direction) }]
+  }
+  /** What happens when a rule matches: a Pass is everything that the next stages say. */
+  #taken(rule: ResolvedRule, stages: readonly Stage[], from: number, cell: Cell): Step[] {
+    switch (rule.action) {
+      case 'Log':
+        return [{ kind: 'log', rule: rule.ref }]
+      case 'Pass':
+        return this.#steps(stages, from + 1, cell)
+      case 'Allow':
+      case 'Deny':
+        return [{ kind: 'decide', cause: { kind: 'rule', rule: rule.ref, action: rule.action } }]
+    }
   }
 }

@@ -106,7 +106,12 @@ export type Statement =
   | { readonly kind: 'counter'; readonly packets?: number; readonly bytes?: number }
   | { readonly kind: 'limit'; readonly rate: number; readonly per: 'second' | 'minute'; readonly burst?: number }
   /** With `group`: to NFLOG; without: to the kernel log. Prefix at most 127 bytes. */
-  | { readonly kind: 'log'; readonly prefix?: string; readonly group?: number; readonly level?: 'info' | 'notice' | 'warn' }
+  | {
+      readonly kind: 'log'
+      readonly prefix?: string
+      readonly group?: number
+      readonly level?: 'info' | 'notice' | 'warn'
+    }
   | { readonly kind: 'verdict'; readonly verdict: Verdict }
   | { readonly kind: 'masquerade' }
   | { readonly kind: 'notrack' }
@@ -121,13 +126,27 @@ export type BaseHook = {
   readonly policy: 'accept' | 'drop'
 }
 
-export type NftChain = { readonly name: string; readonly base?: BaseHook; readonly rules: readonly Rule[]; readonly comment?: string }
+export type NftChain = {
+  readonly name: string
+  readonly base?: BaseHook
+  readonly rules: readonly Rule[]
+  readonly comment?: string
+}
 
 export type NftTable = {
   readonly family: 'inet'
   readonly name: string
   readonly sets: readonly NftSet[]
   readonly chains: readonly NftChain[]
+  /** Of a table read from the kernel: what could not be understood. Absent means that the value says everything. */
+  readonly unknown?: readonly UnknownObject[]
+}
+
+/** Something in the kernel's table that this representation cannot say; its place holds an object without contents. */
+export type UnknownObject = {
+  readonly kind: 'table' | 'set' | 'elements' | 'chain' | 'rule'
+  readonly object: string
+  readonly reason: string
 }
 
 /**
@@ -135,7 +154,9 @@ export type NftTable = {
  * `set` and `chain` create the object with all its elements or rules; `rules` replaces a chain's body in place.
  */
 export type NftOp =
-  | { readonly op: 'add-table' | 'delete-table' }
+  /** `owned`: flags owner and persist; nobody else can edit or flush the table, and it outlives us (kernel 6.9 on). */
+  | { readonly op: 'add-table'; readonly owned?: boolean }
+  | { readonly op: 'delete-table' }
   | { readonly op: 'add-set'; readonly set: NftSet }
   | { readonly op: 'delete-set'; readonly name: string }
   | { readonly op: 'add-elements' | 'delete-elements'; readonly set: NftSet; readonly elements: readonly Element[] }

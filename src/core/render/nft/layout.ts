@@ -13,6 +13,7 @@ import type {
   Statement,
   Verdict,
 } from '../../nft/objects.ts'
+import { DIRECTIONS, type Direction } from '../../resources/cause.ts'
 import { PLAIN_ROW } from './numbers.ts'
 
 export const NFPROTO = { 4: 2, 6: 10 } as const
@@ -42,14 +43,8 @@ export const rule = (...statements: Statement[]): Rule => ({ statements })
 
 type Shape = { key: readonly DataType[]; value?: DataType; interval?: true }
 
-/** The maps and sets whose elements follow pods and policies; their declarations never change. */
-export const SHAPES = {
-  pod4: { key: ['ipv4_addr'], value: 'classid' },
-  pod6: { key: ['ipv6_addr'], value: 'classid' },
-  net4: { key: ['ipv4_addr'], value: 'classid', interval: true },
-  net6: { key: ['ipv6_addr'], value: 'classid', interval: true },
-  from_workload: { key: ['ifname'], value: 'verdict' },
-  to_workload: { key: ['ifname'], value: 'verdict' },
+/** The lookups from a row to its outcome, from fine to coarse. */
+const ROW_MAPS = {
   by_port: { key: ['classid', 'inet_proto', 'inet_service'], value: 'verdict' },
   by_range: { key: ['classid', 'inet_proto', 'inet_service'], value: 'verdict', interval: true },
   by_code4: { key: ['classid', 'icmp_type', 'icmp_code'], value: 'verdict' },
@@ -58,6 +53,17 @@ export const SHAPES = {
   by_type6: { key: ['classid', 'icmpv6_type'], value: 'verdict' },
   by_proto: { key: ['classid', 'inet_proto'], value: 'verdict' },
   by_row: { key: ['classid'], value: 'verdict' },
+} as const satisfies Record<string, Shape>
+
+export type RowMapName = keyof typeof ROW_MAPS
+
+const ADDRESS_SETS = {
+  pod4: { key: ['ipv4_addr'], value: 'classid' },
+  pod6: { key: ['ipv6_addr'], value: 'classid' },
+  net4: { key: ['ipv4_addr'], value: 'classid', interval: true },
+  net6: { key: ['ipv6_addr'], value: 'classid', interval: true },
+  from_workload: { key: ['ifname'], value: 'verdict' },
+  to_workload: { key: ['ifname'], value: 'verdict' },
   sources4: { key: ['ifname', 'ipv4_addr'] },
   sources6: { key: ['ifname', 'ipv6_addr'] },
   pools4: { key: ['ipv4_addr'], interval: true },
@@ -66,11 +72,27 @@ export const SHAPES = {
   masquerade6: { key: ['ipv6_addr'], interval: true },
 } as const satisfies Record<string, Shape>
 
-export type SetName = keyof typeof SHAPES
+/**
+ * A direction has row maps of its own: what egress allows goes on to the receiver's ingress, and with shared maps the
+ * kernel would see a loop of chains and refuse it.
+ */
+export type SetName = keyof typeof ADDRESS_SETS | `${Direction}_${RowMapName}`
+
+/** The maps and sets whose elements follow pods and policies; their declarations never change. */
+export const SHAPES: Readonly<Record<SetName, Shape>> = {
+  ...ADDRESS_SETS,
+  ...rowMapsOf('ingress'),
+  ...rowMapsOf('egress'),
+}
+
+function rowMapsOf<D extends Direction>(direction: D): Record<`${D}_${RowMapName}`, Shape> {
+  const maps = Object.entries(ROW_MAPS).map(([name, shape]) => [`${direction}_${name}`, shape])
+  return Object.fromEntries(maps) as Record<`${D}_${RowMapName}`, Shape>
+}
 
 export const makeSet = (name: SetName, elements: readonly Element[]): NftSet => ({
   name,
-  ...(SHAPES[name] as Shape),
+  ...SHAPES[name],
   elements,
 })
 
@@ -90,6 +112,35 @@ const INVALID = 1
 /** ICMPv6 types of neighbour and multicast listener discovery (RFC 4861, 3810): a pod cannot live without them. */
 const DISCOVERY = { set: [{ from: 130, to: 133 }, 135, 136, 143] } as const
 const LINK_LOCAL = { set: ['::', { from: 'fe80::', to: 'febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff' }] } as const
+
+/** From a row, in the priority, to its outcome. */
+function decideChain(direction: Direction): NftChain {
+  const ask = (map: RowMapName, ...more: Field[]): Statement => vmap(['meta priority', ...more], `${direction}_${map}`)
+  const isPlain: Statement = {
+    kind: 'match',
+    fields: ['meta priority'],
+    op: '!=',
+    right: { value: 0 },
+    mask: PLAIN_ROW,
+  }
+  return {
+    name: decideIn(direction),
+    rules: [
+      rule(isPlain, ask('by_row')),
+      rule(ask('by_port', L4, 'th dport')),
+      rule(ask('by_range', L4, 'th dport')),
+      rule(ask('by_code4', 'icmp type', 'icmp code')),
+      rule(ask('by_code6', 'icmpv6 type', 'icmpv6 code')),
+      rule(ask('by_type4', 'icmp type')),
+      rule(ask('by_type6', 'icmpv6 type')),
+      rule(ask('by_proto', L4)),
+      rule(ask('by_row')),
+      rule(DROP),
+    ],
+  }
+}
+
+export const decideIn = (direction: Direction): string => `decide_${direction}`
 
 /** The chains that are the same whatever the policies. `cali*` stands for each configured interface prefix. */
 export function staticChains(settings: NodeSettings): NftChain[] {
@@ -111,24 +162,7 @@ export function staticChains(settings: NodeSettings): NftChain[] {
     Reject: { kind: 'reject' },
   }
   return [
-    {
-      name: 'decide',
-      rules: [
-        rule(
-          { kind: 'match', fields: ['meta priority'], op: '!=', right: { value: 0 }, mask: PLAIN_ROW },
-          vmap(['meta priority'], 'by_row'),
-        ),
-        rule(vmap(['meta priority', L4, 'th dport'], 'by_port')),
-        rule(vmap(['meta priority', L4, 'th dport'], 'by_range')),
-        rule(vmap(['meta priority', 'icmp type', 'icmp code'], 'by_code4')),
-        rule(vmap(['meta priority', 'icmpv6 type', 'icmpv6 code'], 'by_code6')),
-        rule(vmap(['meta priority', 'icmp type'], 'by_type4')),
-        rule(vmap(['meta priority', 'icmpv6 type'], 'by_type6')),
-        rule(vmap(['meta priority', L4], 'by_proto')),
-        rule(vmap(['meta priority'], 'by_row')),
-        rule(DROP),
-      ],
-    },
+    ...DIRECTIONS.map(decideChain),
     { name: 'to_check', rules: [rule(vmap(['oifname'], 'to_workload')), rule(DROP)] },
     // A packet without outgoing interface (index 0) is in the input hook: a pod talks to its node.
     {
@@ -166,7 +200,7 @@ export function staticChains(settings: NodeSettings): NftChain[] {
       rules: [...stateful, rule(is('icmpv6 type', DISCOVERY), ACCEPT), rule(goto('from_check'))],
     },
     {
-      name: 'masquerade',
+      name: 'nat_outgoing',
       base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
       rules: [
         rule(inRef(['ip saddr'], 'masquerade4'), notIn('ip daddr', 'pools4'), { kind: 'masquerade' }),

@@ -33,7 +33,7 @@ function conditionStatements(condition: Condition, direction: Direction): Statem
 }
 
 function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
-  const when = step.when ? conditionStatements(step.when, outcome.direction) : []
+  const when = (step.when ?? []).flatMap(c => conditionStatements(c, outcome.direction))
   switch (step.kind) {
     case 'log':
       return [
@@ -42,8 +42,6 @@ function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
           comment: clip(`Log ${printRule(step.rule)}`),
         },
       ]
-    case 'goto':
-      return [{ statements: [...when, goto(step.outcome)] }]
     case 'decide': {
       const comment = clip(printCause(step.cause))
       if (causeVerdict(step.cause) === 'deny') {

@@ -1,7 +1,7 @@
 // The policy table of a node. The road of a packet that a pod receives, all by `goto`, so that nothing ever returns into an
 // allow, and a missing element falls into a drop:
 //
-//   forward (policy drop) → to_check ─ oifname ─▶ g_… ─ source address ─▶ atom ─▶ t4_…/t6_…: row ─▶ decide
+//   forward (policy drop) → to_check ─ oifname ─▶ g_… ─ source address ─▶ atom ─▶ t4_…/t6_… ─▶ row ─▶ decide
 //     ─ row . protocol . port ─▶ o_…: count, log, accept or drop
 //
 // A pod that sends takes from_check first (its group looks at the destination); what that allows goes on to to_check if
@@ -11,12 +11,14 @@ import { NFT_TABLE } from '../../base/register.ts'
 import type { AtomKey } from '../../classify/atoms.ts'
 import { NOWHERE } from '../../classify/atoms.ts'
 import type { Classification, Group, RowTable } from '../../classify/classify.ts'
+import type { OutcomeName } from '../../classify/outcome.ts'
 import { isPlain, type Row, type RowName } from '../../classify/row.ts'
 import { FAMILIES, type Family, familyOf, fromNumber } from '../../net/addr.ts'
 import { type Prefix, prefixFamily, prefixRange } from '../../net/prefix.ts'
-import type { Element, KeyPart, NftChain, NftSet, NftTable, Rule } from '../../nft/objects.ts'
+import type { Element, Field, KeyPart, NftChain, NftSet, NftTable, Rule } from '../../nft/objects.ts'
 import {
   DROP,
+  decideIn,
   goto,
   gotoVerdict,
   is,
@@ -24,18 +26,25 @@ import {
   NFPROTO,
   priority,
   priorityFrom,
+  type RowMapName,
   rowMap,
   rule,
   type SetName,
   SHAPES,
   staticChains,
 } from './layout.ts'
-import { assign, EMPTY_SPACE, type NumberSpace, PLAIN_ROW, ROW_BASE } from './numbers.ts'
+import { assign, EMPTY_SPACE, forget, type NumberSpace, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { clip, outcomeChain } from './outcomes.ts'
 
 /** The numbers in use; pass them on to the next rendering, so that none changes its meaning. */
 export type Numbers = { readonly atoms: NumberSpace; readonly rows: NumberSpace }
 export const NO_NUMBERS: Numbers = { atoms: EMPTY_SPACE, rows: EMPTY_SPACE }
+
+/** Drops the numbers that a classification does not use; only when nothing of the others is left in the kernel. */
+export const forgetUnused = (numbers: Numbers, c: Classification): Numbers => ({
+  atoms: forget(numbers.atoms, key => c.atoms.vectors.has(key as AtomKey)),
+  rows: forget(numbers.rows, key => c.rows.has(key as RowName)),
+})
 
 export type Rendered = { readonly table: NftTable; readonly numbers: Numbers }
 
@@ -75,7 +84,7 @@ export function policyTable(c: Classification, before: Numbers = NO_NUMBERS): Re
     sets: [...[...lists].map(([name, elements]) => makeSet(name, elements)), ...groups.flatMap(g => g.sets)],
     chains: [
       ...[...c.outcomes.values()].map(o => outcomeChain(o, c.intent.settings.logPrefix)),
-      ...groups.flatMap(g => g.chains),
+      ...groups.map(g => g.chain),
       ...staticChains(c.intent.settings),
     ],
   }
@@ -107,34 +116,33 @@ function addressElements(c: Classification, atomNumber: (key: AtomKey) => number
 function rowElements(c: Classification, rowNumber: (name: RowName) => number, add: AddElement): void {
   for (const row of c.rows.values()) {
     const n = rowNumber(row.name)
-    const lead = (set: SetName, key: KeyPart[], outcome: string): void => add(set, { key, value: gotoVerdict(outcome) })
+    const lead = (map: RowMapName, key: KeyPart[], outcome: OutcomeName): void =>
+      add(`${row.direction}_${map}`, { key: [n, ...key], value: gotoVerdict(outcome) })
     for (const { protocol, first, last, outcome } of row.ports) {
-      if (first === last) lead('by_port', [n, protocol, first], outcome)
-      else lead('by_range', [n, protocol, { from: first, to: last }], outcome)
+      if (first === last) lead('by_port', [protocol, first], outcome)
+      else lead('by_range', [protocol, { from: first, to: last }], outcome)
     }
     for (const { family, type, code, outcome } of row.types) {
-      if (code === undefined) lead(`by_type${family}`, [n, type], outcome)
-      else lead(`by_code${family}`, [n, type, code], outcome)
+      if (code === undefined) lead(`by_type${family}`, [type], outcome)
+      else lead(`by_code${family}`, [type, code], outcome)
     }
-    for (const { protocol, outcome } of row.protocols) lead('by_proto', [n, protocol], outcome)
-    lead('by_row', [n], row.otherwise)
+    for (const { protocol, outcome } of row.protocols) lead('by_proto', [protocol], outcome)
+    lead('by_row', [], row.otherwise)
   }
 }
 
 type Numbering = { atomNumber: (key: AtomKey) => number; rowNumber: (name: RowName) => number }
 
-/** A group's chain and, where peers matter, its map from atom to row and the chain that asks it. */
-function renderGroup(group: Group, c: Classification, n: Numbering): { sets: NftSet[]; chains: NftChain[] } {
+/** A group's chain and, where peers matter, its maps from atom to row. */
+function renderGroup(group: Group, c: Classification, n: Numbering): { sets: NftSet[]; chain: NftChain } {
   const sets: NftSet[] = []
-  const chains: NftChain[] = []
-  const bodies = FAMILIES.map(family => familyRules(group, family, { ...n, c, sets, chains }))
+  const bodies = FAMILIES.map(family => familyRules(group, family, { ...n, c, sets }))
   const same = bodies[0]!.always && bodies[0]!.always === bodies[1]!.always
   const rules = same ? [rule(goto(bodies[0]!.always!))] : [...bodies.flatMap(b => b.rules), rule(DROP)]
-  chains.push({ name: group.name, rules, comment: clip(`${group.direction} ${group.identity}`) })
-  return { sets, chains }
+  return { sets, chain: { name: group.name, rules, comment: clip(`${group.direction} ${group.identity}`) } }
 }
 
-type Context = Numbering & { c: Classification; sets: NftSet[]; chains: NftChain[] }
+type Context = Numbering & { c: Classification; sets: NftSet[] }
 
 /** `always`: the one outcome whatever the peer, protocol and port. */
 function familyRules(group: Group, family: Family, x: Context): { rules: Rule[]; always?: string } {
@@ -142,29 +150,17 @@ function familyRules(group: Group, family: Family, x: Context): { rules: Rule[];
   const ofFamily = is('meta nfproto', { value: NFPROTO[family] })
   const only: Row | undefined = table.rows.size === 0 ? x.c.rows.get(table.otherwise)! : undefined
   if (only && isPlain(only)) return { rules: [rule(ofFamily, goto(only.otherwise))], always: only.otherwise }
-  if (only) return { rules: [rule(ofFamily, priority(x.rowNumber(only.name)), goto('decide'))] }
+  if (only) return { rules: [rule(ofFamily, priority(x.rowNumber(only.name)), goto(decideIn(group.direction)))] }
   const map = `t${family}_${group.name.slice(2)}`
-  const known = `k${family}_${group.name.slice(2)}`
   const entries: Element[] = [...table.rows].map(([atom, row]) => ({
     key: [x.atomNumber(atom)],
     value: x.rowNumber(row),
   }))
-  x.sets.push(
-    rowMap(
-      map,
-      [...entries, { key: '*', value: x.rowNumber(table.otherwise) }],
-      clip(`${group.direction} ${group.identity}`),
-    ),
-  )
-  x.chains.push({
-    name: known,
-    rules: [rule(priorityFrom(['meta priority'], map), goto('decide')), rule(DROP)],
-  })
-  const peer = `${family === 4 ? 'ip' : 'ip6'} ${group.direction === 'ingress' ? 'saddr' : 'daddr'}` as 'ip saddr'
-  return {
-    rules: [
-      rule(priorityFrom([peer], `pod${family}`), goto(known)),
-      rule(priorityFrom([peer], `net${family}`), goto(known)),
-    ],
-  }
+  const otherwise: Element = { key: '*', value: x.rowNumber(table.otherwise) }
+  x.sets.push(rowMap(map, [...entries, otherwise], clip(`${group.direction} ${group.identity}`)))
+  const peer: Field = `${family === 4 ? 'ip' : 'ip6'} ${group.direction === 'ingress' ? 'saddr' : 'daddr'}`
+  // A rule ends where a lookup misses, so the second is only asked for what is no pod.
+  const ask = (addresses: SetName): Rule =>
+    rule(priorityFrom([peer], addresses), priorityFrom(['meta priority'], map), goto(decideIn(group.direction)))
+  return { rules: [ask(`pod${family}`), ask(`net${family}`)] }
 }

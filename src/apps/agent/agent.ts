@@ -1,0 +1,205 @@
+// The agent: watches the datastore and the node's blocks, keeps the policy table and BIRD as they should be, and serves
+// the CNI plugin. Assembly only; each part is in a file of its own.
+import path from 'node:path'
+import { NFT_TABLE } from '../../core/base/register.ts'
+import { VERSION } from '../../core/base/version.ts'
+import type { ResourceKey } from '../../core/resources/cause.ts'
+import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
+import { Bird } from '../../io/bird/bird.ts'
+import { openIpam } from '../../io/ipam/ipam.ts'
+import { openNft } from '../../io/kernel/nft-table.ts'
+import { writeSysctl } from '../../io/kernel/sysctl.ts'
+import type { Logger } from '../../io/log.ts'
+import { openEmbedded } from '../../io/store/embedded.ts'
+import { ensureInitialized } from '../../io/store/initialize.ts'
+import { ResourceClient } from '../../io/store/resource-client.ts'
+import type { Store, Watch } from '../../io/store/store.ts'
+import { CniService } from './cni.ts'
+import { type OutcomeCounter, outcomeCounters } from './counters.ts'
+import { PolicyDataplane } from './dataplane.ts'
+import { Metrics } from './metrics.ts'
+import type { AgentOptions } from './options.ts'
+import { ResourceView } from './resources.ts'
+import { Routing } from './routing.ts'
+import { serve } from './server.ts'
+import { ProgrammedWaiters } from './waiters.ts'
+
+/** Keys of blocks and affinities: when they change, the routes of this node may. */
+const IPAM_PREFIX = '/calico/ipam/v2/'
+const RETRY_MS = 1000
+
+export class Agent {
+  readonly #options: AgentOptions
+  readonly #log: Logger
+  readonly #metrics = new Metrics()
+  readonly #store: Store
+  readonly #nft = openNft()
+  readonly #dataplane: PolicyDataplane
+  readonly #waiters: ProgrammedWaiters
+  readonly #routing: Routing | undefined
+  readonly #bird: Bird | undefined
+  readonly #cni: CniService
+  #view: ResourceView | undefined
+  #ipamWatch: Watch | undefined
+  #connected = false
+  #endpoints = 0
+  #stopServing: (() => Promise<void>) | undefined
+  #stopped = false
+
+  constructor(options: AgentOptions, log: Logger) {
+    this.#options = options
+    this.#log = log
+    this.#store = openEmbedded({
+      socket: options.datastore,
+      onConnection: error => {
+        this.#connected = error === undefined
+        if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
+        else log.info('connected to the datastore')
+      },
+    })
+    const ipam = openIpam(this.#store, { now: () => new Date() })
+    this.#dataplane = new PolicyDataplane({
+      node: options.node,
+      kernel: this.#nft,
+      log,
+      metrics: this.#metrics,
+      onProgrammed: () => this.#waiters.wake(),
+    })
+    this.#waiters = new ProgrammedWaiters((key, addresses) => this.#dataplane.isProgrammed(key, addresses))
+    this.#cni = new CniService({
+      node: options.node,
+      resources: new ResourceClient(this.#store),
+      ipam,
+      waitProgrammed: (endpoint: ResourceKey, addresses) => this.#waiters.wait(endpoint, addresses),
+      log,
+      now: () => new Date(),
+    })
+    if (options.bird) {
+      const folder = path.join(options.run, 'bird', options.node)
+      this.#bird = new Bird({ folder, onTrouble: what => log.warn(what) })
+      this.#routing = new Routing({
+        node: options.node,
+        bird: this.#bird,
+        blocksOf: () => ipam.blocksOf(options.node),
+        log,
+        logFile: path.join(folder, 'bird.log'),
+      })
+    }
+  }
+
+  async start(): Promise<void> {
+    // A node without these is no router. They are this network namespace's own.
+    writeSysctl('net.ipv4.ip_forward', 1)
+    writeSysctl('net.ipv6.conf.all.forwarding', 1)
+    this.#dataplane.failClosed()
+    this.#metrics.resyncState.set(1)
+    this.#stopServing = await serve(
+      {
+        status: () => this.#status(),
+        counters: () => this.#counters(),
+        cni: (headers, body) => this.#cni.handle(headers, body),
+        metrics: this.#metrics,
+      },
+      {
+        socket: path.join(this.#options.run, 'agents', `${this.#options.node}.sock`),
+        address: this.#options.listen,
+        log: this.#log,
+      },
+    )
+    void this.#initialize()
+    this.#view = new ResourceView(this.#store, {
+      log: this.#log,
+      onChange: (view, revision) => this.#changed(view, revision),
+    })
+    this.#followBlocks()
+  }
+
+  /** Leaves the table, BIRD and all routes as they are: pods go on, guarded, while no agent runs. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#view?.close()
+    this.#ipamWatch?.close()
+    this.#dataplane.stop()
+    this.#routing?.stop()
+    await this.#stopServing?.()
+    await this.#bird?.leave()
+    this.#store.close()
+    this.#nft.close()
+  }
+
+  async #initialize(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        const created = await ensureInitialized(new ResourceClient(this.#store))
+        if (created.length > 0)
+          this.#log.info({ created: created.map(r => `${r.kind} ${r.metadata.name}`) }, 'first run')
+        return
+      } catch (error) {
+        this.#log.warn({ err: error }, 'the datastore is not initialised yet; trying again')
+        await new Promise(resolve => setTimeout(resolve, RETRY_MS))
+      }
+    }
+  }
+
+  #changed(view: Snapshot, revision: number): void {
+    const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(view, kind)].length
+    this.#endpoints = [...ofKind(view, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length
+    this.#metrics.resyncState.set(3)
+    this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
+    this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
+    this.#metrics.clusterProfiles.set(count('Profile'))
+    this.#metrics.clusterTiers.set(count('Tier'))
+    this.#dataplane.want(view, revision)
+    this.#routing?.want(view)
+  }
+
+  /** List, then watch; only that something changed matters here. */
+  #followBlocks(): void {
+    const follow = async (): Promise<void> => {
+      try {
+        const { revision } = await this.#store.list(IPAM_PREFIX)
+        if (this.#stopped) return
+        this.#routing?.refresh()
+        this.#ipamWatch = this.#store.watch(IPAM_PREFIX, revision, {
+          events: () => this.#routing?.refresh(),
+          closed: error => {
+            if (error && !this.#stopped) void follow()
+          },
+        })
+      } catch {
+        if (!this.#stopped) setTimeout(() => void follow(), RETRY_MS)
+      }
+    }
+    void follow()
+  }
+
+  #counters(): OutcomeCounter[] {
+    const c = this.#dataplane.classification
+    return c ? outcomeCounters(c, this.#nft.readCounters(NFT_TABLE)) : []
+  }
+
+  async #status() {
+    const dataplane = this.#dataplane.status()
+    const problems = [...dataplane.problems, ...(this.#view?.problems ?? []), ...(this.#routing?.problems ?? [])]
+    if (this.#bird && !this.#bird.up) problems.push('BIRD does not run: no routes are exchanged')
+    const peers = (await this.#routing?.peers().catch(() => [])) ?? []
+    const inSync = this.#view?.inSync ?? false
+    this.#metrics.problems.set(problems.length)
+    return {
+      node: this.#options.node,
+      version: VERSION,
+      pid: process.pid,
+      uptimeSeconds: Math.round(process.uptime()),
+      ready: inSync && dataplane.programmed,
+      datastore: { connected: this.#connected, inSync, revision: this.#view?.revision ?? 0 },
+      dataplane: {
+        ...dataplane,
+        lastWriteAt: dataplane.lastWriteAt?.toISOString() ?? null,
+        table: NFT_TABLE,
+        problems,
+      },
+      bgp: this.#bird ? { established: peers.filter(p => p.state === 'Established').length, peers } : null,
+      pods: this.#endpoints,
+    }
+  }
+}

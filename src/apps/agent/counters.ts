@@ -1,0 +1,27 @@
+// The kernel's counters, by cause: each outcome chain counts just before its verdict, under the cause as a comment.
+import type { Classification } from '../../core/classify/classify.ts'
+import { printCause } from '../../core/resources/cause.ts'
+
+/** A counter of the table: the chain it stands in, its place among the chain's counters, and what it counted. */
+export type ChainCounters = ReadonlyMap<string, readonly { readonly packets: number; readonly bytes: number }[]>
+
+export type OutcomeCounter = {
+  readonly cause: string
+  readonly direction: 'ingress' | 'egress'
+  readonly chain: string
+  readonly packets: number
+  readonly bytes: number
+}
+
+export function outcomeCounters(c: Classification, counters: ChainCounters): OutcomeCounter[] {
+  return [...c.outcomes.values()].flatMap(outcome => {
+    const found = counters.get(outcome.name) ?? []
+    const decisions = outcome.steps.filter(s => s.kind === 'decide')
+    return decisions.flatMap((step, i): OutcomeCounter[] => {
+      const counter = found[i]
+      if (!counter) return []
+      const { packets, bytes } = counter
+      return [{ cause: printCause(step.cause), direction: outcome.direction, chain: outcome.name, packets, bytes }]
+    })
+  })
+}

@@ -1,0 +1,56 @@
+// Prometheus metrics: Felix's names where Felix has the thing, `gingham_` for what only we have.
+import { Counter, Gauge, Registry, Summary } from 'prom-client'
+
+const PERCENTILES = [0.5, 0.9, 0.99]
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly activeLocalEndpoints = this.#gauge(
+    'felix_active_local_endpoints',
+    'Endpoints on this host whose policy is programmed.',
+  )
+  readonly clusterEndpoints = this.#gauge('felix_cluster_num_workload_endpoints', 'Workload endpoints of the cluster.')
+  readonly clusterPolicies = this.#gauge('felix_cluster_num_policies', 'Network policies of the cluster.')
+  readonly clusterProfiles = this.#gauge('felix_cluster_num_profiles', 'Profiles of the cluster.')
+  readonly clusterTiers = this.#gauge('felix_cluster_num_tiers', 'Tiers of the cluster.')
+  readonly resyncState = this.#gauge('felix_resync_state', '1 waiting for the datastore, 3 in sync.')
+  readonly applyTime = this.#summary('felix_int_dataplane_apply_time_seconds', 'Time from a snapshot to the kernel.')
+  readonly failures = this.#counter(
+    'felix_int_dataplane_failures',
+    'Failed writes of the policy table; they are retried.',
+  )
+  readonly nftCalls = this.#counter('felix_nft_calls', 'nftables transactions sent.')
+  readonly elementsAdded = this.#counter('gingham_nft_elements_added_total', 'Set elements added.')
+  readonly elementsDeleted = this.#counter('gingham_nft_elements_deleted_total', 'Set elements deleted.')
+  readonly atoms = this.#gauge('gingham_atoms', 'Classes of peer addresses.')
+  readonly rows = this.#gauge('gingham_rows', 'Distinct decisions by protocol and port.')
+  readonly outcomes = this.#gauge('gingham_outcomes', 'Distinct outcomes, each a chain with a counter.')
+  readonly programmedRevision = this.#gauge(
+    'gingham_programmed_revision',
+    'Datastore revision that the kernel enforces.',
+  )
+  readonly problems = this.#gauge('gingham_problems', 'What `gingham status` lists as wrong on this node.')
+  readonly cniRequests = new Counter({
+    name: 'gingham_cni_requests_total',
+    help: 'CNI requests by command and result.',
+    labelNames: ['command', 'result'],
+    registers: [this.registry],
+  })
+  readonly cniSeconds = new Summary({
+    name: 'gingham_cni_seconds',
+    help: 'Time of a CNI request in the agent.',
+    labelNames: ['command'],
+    percentiles: PERCENTILES,
+    registers: [this.registry],
+  })
+
+  #gauge(name: string, help: string): Gauge {
+    return new Gauge({ name, help, registers: [this.registry] })
+  }
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name, help, registers: [this.registry] })
+  }
+  #summary(name: string, help: string): Summary {
+    return new Summary({ name, help, percentiles: PERCENTILES, registers: [this.registry] })
+  }
+}

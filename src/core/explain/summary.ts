@@ -1,0 +1,190 @@
+// What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
+// from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
+import { type Direction, splitKey } from '../resources/cause.ts'
+import {
+  find,
+  type GlobalNetworkPolicy,
+  type IPPool,
+  type Kind,
+  keyOf,
+  type NetworkPolicy,
+  type PolicyRule,
+  type Resource,
+  type Snapshot,
+  type Tier,
+} from '../resources/resource.ts'
+import { isUnconditional, namespaceWords, onlyPeer, ruleWords } from './rule-words.ts'
+import { list, plural, things } from './words.ts'
+
+export type Verb = 'created' | 'updated' | 'unchanged' | 'deleted' | 'valid'
+
+const NOUNS: Readonly<Record<Kind, string>> = {
+  NetworkPolicy: 'Network policy',
+  GlobalNetworkPolicy: 'Global network policy',
+  Tier: 'Tier',
+  NetworkSet: 'Network set',
+  GlobalNetworkSet: 'Global network set',
+  Profile: 'Profile',
+  IPPool: 'IP pool',
+  IPAMConfiguration: 'IPAM configuration',
+  Node: 'Node',
+  WorkloadEndpoint: 'Workload endpoint',
+  BGPConfiguration: 'BGP configuration',
+  BGPPeer: 'BGP peer',
+  FelixConfiguration: 'Felix configuration',
+  ClusterInformation: 'Cluster information',
+  Namespace: 'Namespace',
+  ServiceAccount: 'Service account',
+  Pod: 'Pod',
+}
+
+/** One line. The snapshot, when given, tells the default action of the policy's tier. */
+export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): string {
+  const { namespace, name } = splitKey(keyOf(resource))
+  const where = namespace === '' ? '' : ` ${verb === 'deleted' ? 'from' : 'in'} namespace '${namespace}'`
+  const head = `${NOUNS[resource.kind]} '${name}' ${verb === 'valid' ? 'is valid' : verb}${where}.`
+  const body = verb === 'deleted' ? farewell(resource) : describe(resource, snapshot)
+  return body === '' ? head : `${head} ${body}`
+}
+
+const isPolicy = (resource: Resource): resource is Policy =>
+  resource.kind === 'NetworkPolicy' || resource.kind === 'GlobalNetworkPolicy'
+
+const farewell = (resource: Resource): string =>
+  isPolicy(resource) ? `It no longer applies to ${subject(resource)}.` : ''
+
+function describe(resource: Resource, snapshot: Snapshot | undefined): string {
+  switch (resource.kind) {
+    case 'NetworkPolicy':
+    case 'GlobalNetworkPolicy':
+      return describePolicy(resource, snapshot)
+    case 'Tier':
+      return describeTier(resource)
+    case 'NetworkSet':
+    case 'GlobalNetworkSet':
+      return describeNets(resource.spec.nets ?? [])
+    case 'IPPool':
+      return describePool(resource)
+    default:
+      return ''
+  }
+}
+
+type Policy = NetworkPolicy | GlobalNetworkPolicy
+
+/** Which pods a policy governs. */
+function subject(policy: Policy): string {
+  const { selector, serviceAccountSelector } = policy.spec
+  const words = [things('pods', selector)]
+  if (policy.kind === 'GlobalNetworkPolicy') {
+    words.push(namespaceWords(policy.spec.namespaceSelector ?? 'all()'))
+  } else if (words[0] === 'all pods') words.push('of the namespace')
+  if (serviceAccountSelector !== undefined) words.push(`with ${things('service accounts', serviceAccountSelector)}`)
+  return words.join(' ')
+}
+
+type Aspect = { readonly direction: Direction; readonly rules: readonly PolicyRule[] }
+
+function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string {
+  const { spec } = policy
+  if (policy.kind === 'GlobalNetworkPolicy' && (policy.spec.preDNAT || policy.spec.doNotTrack)) {
+    return 'It concerns host endpoints only, no pods.'
+  }
+  const namespaced = policy.kind === 'NetworkPolicy'
+  const who = subject(policy)
+  const tier = spec.tier === 'default' ? undefined : snapshot && find(snapshot, 'Tier', { name: spec.tier })
+  const denies = spec.tier === 'default' || tier?.spec.defaultAction === 'Deny'
+  const end = denies
+    ? 'everything else is denied unless another policy allows it'
+    : tier
+      ? 'everything else goes on to the next tier'
+      : `everything else is left to the default action of tier '${spec.tier}'`
+  const aspects: Aspect[] = spec.types.map(type => {
+    const direction = type === 'Ingress' ? 'ingress' : 'egress'
+    return { direction, rules: spec[direction] ?? [] }
+  })
+  const peers = aspects.map(({ direction, rules }) => {
+    const [rule, ...more] = rules
+    return rule?.action === 'Allow' && more.length === 0 ? onlyPeer(rule, direction, namespaced) : undefined
+  })
+  if (denies && aspects.length === 2 && peers[0] !== undefined && peers[0] === peers[1]) {
+    return `It restricts ingress and egress traffic to ${who} to only communicate with ${peers[0]}.`
+  }
+  if (aspects.every(({ rules }) => rules.length === 0)) {
+    const directions = list(
+      aspects.map(aspect => aspect.direction),
+      'or',
+    )
+    if (denies) return `It isolates ${who}: no ${directions} traffic is allowed unless another policy allows it.`
+    return `It has no rules for ${directions} traffic of ${who}: ${end.replace('everything else', 'all of it')}.`
+  }
+  return aspects.map((aspect, i) => describeAspect(aspect, { who, denies, end, namespaced, peer: peers[i] })).join(' ')
+}
+
+type AspectContext = {
+  readonly who: string
+  readonly denies: boolean
+  readonly end: string
+  readonly namespaced: boolean
+  readonly peer: string | undefined
+}
+
+const VERBS: Readonly<Record<PolicyRule['action'], (words: string) => string>> = {
+  Allow: words => `allows ${words}`,
+  Deny: words => `denies ${words}`,
+  Log: words => `logs ${words}`,
+  Pass: words => `leaves ${words} to the next tier`,
+}
+
+function describeAspect({ direction, rules }: Aspect, context: AspectContext): string {
+  const { who, denies, end, namespaced, peer } = context
+  const traffic = direction === 'ingress' ? `ingress traffic to ${who}` : `egress traffic from ${who}`
+  if (rules.length === 0) {
+    return denies
+      ? `It isolates ${who} in ${direction}: no ${direction} traffic is allowed unless another policy allows it.`
+      : `It has no rules for ${traffic}: ${end.replace('everything else', 'all of it')}.`
+  }
+  if (denies && peer !== undefined) {
+    return `It restricts ${traffic} to only ${direction === 'ingress' ? 'come from' : 'go to'} ${peer}.`
+  }
+  const words = rules.map(rule => ruleWords(rule, direction, namespaced))
+  const last = rules.findIndex(rule => rule.action !== 'Log' && isUnconditional(rule))
+  if (rules.length === 1 && last === 0) {
+    return {
+      Allow: `It allows all ${traffic}.`,
+      Deny: `It denies all ${traffic}.`,
+      Pass: `It leaves all ${traffic} to the next tier.`,
+      Log: '',
+    }[rules[0]!.action]
+  }
+  if (denies && last < 0 && rules.every(rule => rule.action === 'Allow')) {
+    return `It restricts ${traffic} to only: ${words.join('; ')}.`
+  }
+  // What stands after a rule that decides everything is never reached; warnings say so.
+  const reached = last < 0 ? rules : rules.slice(0, last + 1)
+  const steps = reached.map((rule, i) => VERBS[rule.action](words[i]!))
+  return `For ${traffic}, in this order, it ${[...steps, ...(last < 0 ? [end] : [])].join('; ')}.`
+}
+
+function describeTier({ spec }: Tier): string {
+  const place = spec.order === undefined ? 'It is judged after all tiers with an order' : `Its order is ${spec.order}`
+  const rest = spec.defaultAction === 'Pass' ? 'goes on to the next tier' : 'is denied'
+  return `${place}; what its policies select and no rule decides ${rest}.`
+}
+
+function describeNets(nets: readonly string[]): string {
+  if (nets.length === 0) return 'It holds no networks yet.'
+  const shown = nets.slice(0, 3)
+  const more = nets.length > shown.length ? [`${nets.length - shown.length} more`] : []
+  return `It holds ${plural(nets.length, 'network')}: ${list([...shown, ...more])}.`
+}
+
+function describePool({ spec }: IPPool): string {
+  const size = (spec.cidr.includes(':') ? 128 : 32) - spec.blockSize
+  const block =
+    size <= 20 ? `blocks of ${plural(2 ** size, 'address', 'addresses')}` : `blocks of length ${spec.blockSize}`
+  const given = spec.disabled
+    ? `No new addresses are given out from ${spec.cidr}.`
+    : `Addresses of ${spec.cidr} are given out in ${block}${spec.nodeSelector === 'all()' ? '' : ` on ${things('nodes', spec.nodeSelector)}`}.`
+  return spec.natOutgoing ? `${given} Traffic that leaves the pools takes the node's address.` : given
+}

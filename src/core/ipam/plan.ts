@@ -1,0 +1,69 @@
+// A plan is a pure description of work on a datastore: a generator that yields one step at a time (read a key, read a
+// prefix, one compare-and-set write) and is sent what came of it. It never waits, knows no clock and no chance, and may be
+// abandoned after any step: whoever comes next finds a state that its own plan repairs.
+
+/** A key as it was read: its text and the revision to name when writing it. */
+export type Stored = { readonly key: string; readonly value: string; readonly revision: number }
+
+export type Step =
+  | { readonly kind: 'get'; readonly key: string }
+  | { readonly kind: 'list'; readonly prefix: string }
+  /** Without a value: a deletion. `ifRevision` 0: the key must not exist. */
+  | { readonly kind: 'write'; readonly key: string; readonly value: string | undefined; readonly ifRevision: number }
+
+/** To get: the entry or undefined; to list: entries by key; to write: the new revision (0: deleted), undefined: conflict. */
+export type Answer = Stored | readonly Stored[] | number | undefined
+
+export type Plan<T> = Generator<Step, T, Answer>
+
+export type IpamErrorCode =
+  | 'retries'
+  | 'no-pool'
+  | 'block-limit'
+  | 'exhausted'
+  | 'assigned'
+  | 'not-owned'
+  | 'handle'
+  | 'sequence'
+  | 'corrupt'
+  | 'invalid'
+
+/** Why an address could not be given or taken back. */
+export class IpamError extends Error {
+  readonly code: IpamErrorCode
+  constructor(code: IpamErrorCode, message: string) {
+    super(message)
+    this.name = 'IpamError'
+    this.code = code
+  }
+}
+
+export function* get(key: string): Plan<Stored | undefined> {
+  return (yield { kind: 'get', key }) as Stored | undefined
+}
+
+export function* list(prefix: string): Plan<readonly Stored[]> {
+  return (yield { kind: 'list', prefix }) as readonly Stored[]
+}
+
+/** The new revision, or undefined if the key has another revision than the one named. */
+export function* put(key: string, value: string, ifRevision: number): Plan<number | undefined> {
+  return (yield { kind: 'write', key, value, ifRevision }) as number | undefined
+}
+
+/** Whether the key was deleted; false if it has another revision than the one named. */
+export function* remove(key: string, ifRevision: number): Plan<boolean> {
+  return (yield { kind: 'write', key, value: undefined, ifRevision }) !== undefined
+}
+
+/** Calico's budget of datastore conflicts for one loop. */
+export const RETRIES = 100
+
+/** Runs `attempt` until it gives something; undefined asks for another try. Throws when the budget is used up. */
+export function* retry<T>(attempt: () => Plan<T | undefined>): Plan<T> {
+  for (let i = 0; i < RETRIES; i++) {
+    const result = yield* attempt()
+    if (result !== undefined) return result
+  }
+  throw new IpamError('retries', 'Max retries hit - excessive concurrent IPAM requests')
+}

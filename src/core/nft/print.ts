@@ -1,0 +1,219 @@
+// The language of nft (1.0.6): `nft -f` of the print of a table gives the same table. Also the canonical form in which two
+// objects are compared: counters' values are state, not identity, and are left out.
+
+import { isRange } from './elements.ts'
+import { EncodeError } from './encode-error.ts'
+import { FIELDS } from './fields.ts'
+import type {
+  Element,
+  Field,
+  KeyPart,
+  NftChain,
+  NftOp,
+  NftSet,
+  NftTable,
+  Operand,
+  Rule,
+  Scalar,
+  Statement,
+  Verdict,
+} from './objects.ts'
+import type { ValueType } from './types.ts'
+
+/** Protocols that nft's own grammar knows; others are numbers, so that no file of names is needed. */
+const PROTOCOLS: Readonly<Record<number, string>> = {
+  1: 'icmp',
+  6: 'tcp',
+  17: 'udp',
+  50: 'esp',
+  51: 'ah',
+  58: 'icmpv6',
+  132: 'sctp',
+  136: 'udplite',
+}
+const STATES: readonly (readonly [number, string])[] = [
+  [1, 'invalid'],
+  [2, 'established'],
+  [4, 'related'],
+  [8, 'new'],
+  [64, 'untracked'],
+]
+/** RTN_*; nft knows no name for 9 and above. */
+const FIB_TYPES = [
+  'unspec',
+  'unicast',
+  'local',
+  'broadcast',
+  'anycast',
+  'multicast',
+  'blackhole',
+  'unreachable',
+  'prohibit',
+]
+const FAMILIES: Readonly<Record<number, string>> = { 2: 'ipv4', 10: 'ipv6' }
+
+const hex = (n: number): string => `0x${n.toString(16).padStart(8, '0')}`
+
+/** Text in quotes; nft has no way to escape one inside. */
+function quote(text: string): string {
+  if (/["\n\\]/.test(text)) throw new EncodeError(`nft cannot quote ${JSON.stringify(text)}`)
+  return `"${text}"`
+}
+
+export function printScalar(type: ValueType, value: Scalar): string {
+  switch (type) {
+    case 'ifname':
+      return quote(String(value))
+    case 'inet_proto':
+      return PROTOCOLS[Number(value)] ?? String(value)
+    case 'nfproto':
+      return FAMILIES[Number(value)] ?? String(value)
+    case 'classid':
+      return `${(Number(value) >>> 16).toString(16)}:${(Number(value) & 0xffff).toString(16)}`
+    case 'mark':
+      return hex(Number(value))
+    case 'ct_state':
+      return printStates(Number(value))
+    case 'fib_addrtype':
+      return FIB_TYPES[Number(value)] ?? String(value)
+    default:
+      return String(value)
+  }
+}
+
+function printStates(mask: number): string {
+  const names = STATES.filter(([bit]) => mask & bit)
+  const rest = names.reduce((left, [bit]) => left & ~bit, mask)
+  return mask === 0 || rest !== 0 ? String(mask) : names.map(([, name]) => name).join(',')
+}
+
+function printPart(type: ValueType, part: KeyPart): string {
+  return isRange(part) && part.from !== part.to
+    ? `${printScalar(type, part.from)}-${printScalar(type, part.to)}`
+    : printScalar(type, isRange(part) ? part.from : part)
+}
+
+export const printVerdict = (verdict: Verdict): string =>
+  verdict.kind === 'goto' || verdict.kind === 'jump' ? `${verdict.kind} ${verdict.chain}` : verdict.kind
+
+const keyTypesOf = (set: Pick<NftSet, 'key'>): readonly ValueType[] => set.key as readonly ValueType[]
+
+export function printElement(set: Pick<NftSet, 'key' | 'value'>, { key, value, comment }: Element): string {
+  const types = keyTypesOf(set)
+  const left = key === '*' ? '*' : key.map((part, i) => printPart(types[i]!, part)).join(' . ')
+  const note = comment === undefined ? '' : ` comment ${quote(comment)}`
+  if (value === undefined) return left + note
+  const right = typeof value === 'object' ? printVerdict(value) : printScalar(set.value as ValueType, value)
+  return `${left}${note} : ${right}`
+}
+
+function printOperand(field: Field, right: Operand, mask: boolean): string {
+  const { type } = FIELDS[field]
+  if ('ref' in right) return `@${right.ref}`
+  if ('set' in right) return `{ ${right.set.map(part => printPart(type, part)).join(', ')} }`
+  // Numbers where nft would take a name for something else: behind a mask, and states in a range.
+  const plain = (value: Scalar) =>
+    typeof value === 'number' && (mask || type === 'ct_state') ? hex(value) : printScalar(type, value)
+  if ('from' in right && right.from !== right.to) return `${plain(right.from)}-${plain(right.to)}`
+  const value = 'from' in right ? right.from : right.value
+  return mask ? plain(value) : printScalar(type, value)
+}
+
+/** A mask, and a value behind it, as plain hexadecimal: the same in every type. */
+function printMatch({ fields, op, right, mask }: Extract<Statement, { kind: 'match' }>): string {
+  const left = fields.join(' . ')
+  const field = fields[0]!
+  const operand = printOperand(field, right, mask !== undefined)
+  // nft reads `ct state a` as "any of", as `==` is meant here.
+  const equals = op === '!=' ? ' !=' : ''
+  return mask === undefined ? `${left}${equals} ${operand}` : `${left} & ${hex(mask)} ${op} ${operand}`
+}
+
+export function printStatement(s: Statement): string {
+  switch (s.kind) {
+    case 'match':
+      return printMatch(s)
+    case 'vmap':
+      return `${s.fields.join(' . ')} vmap @${s.map}`
+    case 'set':
+      return `${s.field} set ${printScalar(FIELDS[s.field].type, s.value)}`
+    case 'set-map':
+      return `${s.field} set ${s.fields.join(' . ')} map @${s.map}`
+    case 'counter':
+      return 'counter'
+    case 'limit':
+      return `limit rate ${s.rate}/${s.per}${s.burst === undefined || s.burst === 5 ? '' : ` burst ${s.burst} packets`}`
+    case 'log':
+      return [
+        'log',
+        ...(s.prefix === undefined ? [] : [`prefix ${quote(s.prefix)}`]),
+        ...(s.group === undefined ? [] : [`group ${s.group}`]),
+        ...(s.level === undefined || s.level === 'warn' ? [] : [`level ${s.level}`]),
+      ].join(' ')
+    case 'verdict':
+      return printVerdict(s.verdict)
+    case 'masquerade':
+    case 'notrack':
+    case 'reject':
+      return s.kind
+  }
+}
+
+export function printRule({ statements, comment }: Rule): string {
+  return [...statements.map(printStatement), ...(comment === undefined ? [] : [`comment ${quote(comment)}`])].join(' ')
+}
+
+const indent = (lines: readonly string[]): string[] => lines.map(line => `\t${line}`)
+
+export function printSet(set: NftSet): string[] {
+  const { name, key, value, interval, elements, comment } = set
+  return [
+    `${value === undefined ? 'set' : 'map'} ${name} {`,
+    ...indent([
+      `type ${key.join(' . ')}${value === undefined ? '' : ` : ${value}`}`,
+      ...(interval ? ['flags interval'] : []),
+      ...(comment === undefined ? [] : [`comment ${quote(comment)}`]),
+      ...(elements.length === 0 ? [] : ['elements = {', ...indent(elements.map(e => `${printElement(set, e)},`)), '}']),
+    ]),
+    '}',
+  ]
+}
+
+export function printChain({ name, base, rules, comment }: NftChain): string[] {
+  return [
+    `chain ${name} {`,
+    ...indent([
+      ...(comment === undefined ? [] : [`comment ${quote(comment)}`]),
+      ...(base === undefined
+        ? []
+        : [`type ${base.type} hook ${base.hook} priority ${base.priority}; policy ${base.policy};`]),
+      ...rules.map(printRule),
+    ]),
+    '}',
+  ]
+}
+
+/** A file for `nft -f`. */
+export function printTable({ family, name, sets, chains }: NftTable): string {
+  return `${[`table ${family} ${name} {`, ...indent([...sets.flatMap(printSet), ...chains.flatMap(printChain)]), '}'].join('\n')}\n`
+}
+
+/** One line on what an operation does, for logs and plans. */
+export function printOp(op: NftOp): string {
+  switch (op.op) {
+    case 'add-table':
+    case 'delete-table':
+      return op.op
+    case 'add-set':
+      return `add ${op.set.value === undefined ? 'set' : 'map'} ${op.set.name} (${op.set.elements.length} elements)`
+    case 'add-elements':
+    case 'delete-elements':
+      return `${op.op === 'add-elements' ? 'add' : 'delete'} ${op.elements.length} elements of ${op.set.name}`
+    case 'add-chain':
+    case 'replace-rules':
+      return `${op.op === 'add-chain' ? 'add chain' : 'replace rules of'} ${op.chain.name} (${op.chain.rules.length} rules)`
+    case 'delete-set':
+    case 'delete-chain':
+      return `${op.op.replace('-', ' ')} ${op.name}`
+  }
+}

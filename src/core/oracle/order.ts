@@ -1,0 +1,65 @@
+// Which tiers and policies there are for a workload, and in what order they speak. Order numbers come first, no number is
+// last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
+import type { Direction } from '../resources/cause.ts'
+import { type GlobalNetworkPolicy, type NetworkPolicy, ofKind, type Snapshot } from '../resources/resource.ts'
+import type { Labels } from '../selector/match.ts'
+import { NAMESPACE, namespaceMatches, selects, serviceAccountMatches } from './members.ts'
+
+export type TierView = {
+  readonly name: string
+  readonly order: number | undefined
+  readonly defaultAction: 'Deny' | 'Pass'
+  /** False: policies name a tier that is not there. It is judged after all others, with Deny. */
+  readonly exists: boolean
+}
+
+const before = (a: number | undefined, b: number | undefined): number => {
+  const [left, right] = [a ?? Number.POSITIVE_INFINITY, b ?? Number.POSITIVE_INFINITY]
+  return left < right ? -1 : left > right ? 1 : 0
+}
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** The tiers that exist, then those that are only named, by name. */
+export function tiersInOrder(resources: Snapshot): TierView[] {
+  const existing = [...ofKind(resources, 'Tier')].map(({ metadata, spec }) => ({
+    name: metadata.name,
+    order: spec.order,
+    defaultAction: spec.defaultAction,
+    exists: true,
+  }))
+  const known = new Set(existing.map(tier => tier.name))
+  const named = new Set(workloadPolicies(resources).map(policy => policy.spec.tier))
+  const missing = [...named].filter(name => !known.has(name)).sort(byText)
+  return [
+    ...existing.sort((a, b) => before(a.order, b.order) || byText(a.name, b.name)),
+    ...missing.map(name => ({ name, order: undefined, defaultAction: 'Deny' as const, exists: false })),
+  ]
+}
+
+export type Policy = NetworkPolicy | GlobalNetworkPolicy
+
+/** preDNAT and doNotTrack policies are for host endpoints alone. */
+const workloadPolicies = (resources: Snapshot): Policy[] => [
+  ...ofKind(resources, 'NetworkPolicy'),
+  ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(({ spec }) => !spec.preDNAT && !spec.doNotTrack),
+]
+
+const tieName = ({ kind, metadata }: Policy): string => `${metadata.name}/${metadata.namespace ?? ''}/${kind}`
+
+export const policiesOfTier = (resources: Snapshot, tier: string): Policy[] =>
+  workloadPolicies(resources)
+    .filter(policy => policy.spec.tier === tier)
+    .sort((a, b) => before(a.spec.order, b.spec.order) || byText(tieName(a), tieName(b)))
+
+/** Whether a policy selects an endpoint with these labels, whatever the direction. */
+export function appliesTo(policy: Policy, labels: Labels): boolean {
+  const { selector, serviceAccountSelector } = policy.spec
+  if (selector !== undefined && !selects(selector, labels)) return false
+  if (serviceAccountSelector !== undefined && !serviceAccountMatches(serviceAccountSelector, labels)) return false
+  if (policy.kind === 'NetworkPolicy') return labels[NAMESPACE] === policy.metadata.namespace
+  const { namespaceSelector } = policy.spec
+  return namespaceSelector === undefined || namespaceMatches(namespaceSelector, labels)
+}
+
+export const hasDirection = (policy: Policy, direction: Direction): boolean =>
+  policy.spec.types.includes(direction === 'ingress' ? 'Ingress' : 'Egress')

@@ -1,0 +1,77 @@
+// The Kubernetes kinds that are inputs. Only the fields that are used are typed; all others are kept untouched, and the
+// API server (or the user) answers for them.
+import { z } from 'zod'
+import { kubernetesKind } from '../kind.ts'
+
+const texts = z.record(z.string(), z.string()).optional()
+
+const head = <K extends string>(kind: K) => ({
+  kind: z.literal(kind),
+  apiVersion: z.literal('v1'),
+  metadata: z.looseObject({
+    name: z.string().default(''),
+    namespace: z.string().optional(),
+    uid: z.string().optional(),
+    resourceVersion: z.string().optional(),
+    creationTimestamp: z.string().optional(),
+    deletionTimestamp: z.string().optional(),
+    labels: texts,
+    annotations: texts,
+  }),
+})
+
+export const namespace = kubernetesKind({
+  kind: 'Namespace',
+  plural: 'namespaces',
+  namespaced: false,
+  aliases: ['ns'],
+  schema: z.looseObject(head('Namespace')),
+})
+
+export const serviceAccount = kubernetesKind({
+  kind: 'ServiceAccount',
+  plural: 'serviceaccounts',
+  namespaced: true,
+  aliases: ['sa'],
+  schema: z.looseObject(head('ServiceAccount')),
+})
+
+const container = z.looseObject({
+  ports: z
+    .array(
+      z.looseObject({
+        name: z.string().optional(),
+        containerPort: z.int().min(1).max(65535),
+        hostPort: z.int().min(0).max(65535).optional(),
+        hostIP: z.string().optional(),
+        protocol: z.string().optional(),
+      }),
+    )
+    .optional(),
+})
+
+export const pod = kubernetesKind({
+  kind: 'Pod',
+  plural: 'pods',
+  namespaced: true,
+  aliases: ['po'],
+  schema: z.looseObject({
+    ...head('Pod'),
+    spec: z
+      .looseObject({
+        nodeName: z.string().optional(),
+        hostNetwork: z.boolean().optional(),
+        serviceAccountName: z.string().optional(),
+        containers: z.array(container).optional(),
+        initContainers: z.array(container).optional(),
+      })
+      .prefault({}),
+    status: z
+      .looseObject({
+        phase: z.string().optional(),
+        podIP: z.string().optional(),
+        podIPs: z.array(z.looseObject({ ip: z.string().optional() })).optional(),
+      })
+      .optional(),
+  }),
+})

@@ -1,0 +1,162 @@
+// From documents to resources: versions, defaults, canonical forms, snapshots, and properties over arbitrary documents.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { decode, gnp, ingress, print } from './line.fixture.ts'
+import { OBSERVED } from './observed.fixture.ts'
+import { decodeResource, findKind, KIND_NAMES, KINDS, type Kind, keyOf, ofKind, snapshotOf } from './resource.ts'
+import { decodeStored, encodeResource, storeKey } from './store-key.ts'
+import { unsupported } from './unsupported.ts'
+
+test('versions', () => {
+  const decoded = decodeResource({ kind: 'Tier', apiVersion: 'projectcalico.org/v9', metadata: { name: 'a' } })
+  assert.deepEqual(decoded.ok || decoded.problems.map(print), [
+    'apiVersion: unknown version projectcalico.org/v9 of Tier (write apiVersion: projectcalico.org/v3)',
+  ])
+})
+
+test('defaults are filled in', () => {
+  const types = (spec: string) => (decode(gnp(spec)) as { spec: { types: unknown } }).spec.types
+  assert.deepEqual(types('{}'), ['Ingress'])
+  assert.deepEqual(types('{types: []}'), ['Ingress'])
+  assert.deepEqual(types('{egress: [{action: Allow}]}'), ['Egress'])
+  assert.deepEqual(types('{ingress: [{action: Allow}], egress: [{action: Allow}]}'), ['Ingress', 'Egress'])
+  assert.deepEqual(types('{types: [Ingress], egress: [{action: Allow}]}'), ['Ingress'])
+  assert.deepEqual(decode('GlobalNetworkPolicy {name: a, labels: {z: "1"}} {tier: "", ingress: null}'), {
+    kind: 'GlobalNetworkPolicy',
+    apiVersion: 'projectcalico.org/v3',
+    metadata: { name: 'a', labels: { 'projectcalico.org/tier': 'default', z: '1' } },
+    spec: { tier: 'default', types: ['Ingress'] },
+  })
+  assert.deepEqual(decode('IPPool {name: a} {cidr: "FD00:0::/64"}').spec, {
+    cidr: 'fd00::/64',
+    vxlanMode: 'Never',
+    ipipMode: 'Never',
+    nodeSelector: 'all()',
+    allowedUses: ['Workload', 'Tunnel'],
+    assignmentMode: 'Automatic',
+    blockSize: 122,
+  })
+})
+
+test('ports and protocols become canonical', () => {
+  const { spec } = decode(
+    ingress('{action: Allow, protocol: tcp, notProtocol: "17", destination: {ports: ["80", "7:7", "1:2", http, 9.a]}}'),
+  ) as {
+    spec: { ingress: unknown }
+  }
+  assert.deepEqual(spec.ingress, [
+    { action: 'Allow', protocol: 'TCP', notProtocol: 17, destination: { ports: [80, 7, '1:2', 'http', '9.a'] } },
+  ])
+})
+
+test('what is not enforced is said', () => {
+  const said = (line: string) => unsupported(decode(line)).map(print)
+  assert.deepEqual(said(ingress('{action: Allow, protocol: TCP, destination: {ports: [80]}}')), [])
+  assert.deepEqual(
+    said(ingress('{action: Allow, source: {services: {name: a, namespace: b}}, http: {methods: [GET]}}')),
+    [
+      'spec.ingress[0].source.services: matching services is not supported yet (select the endpoints of the service by their labels)',
+      'spec.ingress[0].http: matching HTTP is not supported: the kernel would allow every request (leave http out to allow them all)',
+    ],
+  )
+  assert.deepEqual(said(gnp('{preDNAT: true, applyOnForward: true}')), [
+    'spec.preDNAT: preDNAT policies work at host endpoints, which are not supported yet',
+  ])
+})
+
+test('Kubernetes kinds keep the fields that nobody here knows', () => {
+  const pod = {
+    kind: 'Pod',
+    apiVersion: 'v1',
+    metadata: { name: 'p', namespace: 'd', extra: { a: [1] } },
+    spec: { containers: [{ name: 'c', image: 'i', ports: [{ containerPort: 1, x: 2 }] }], dnsPolicy: 'Default' },
+    status: { phase: 'Running', conditions: [{ type: 'Ready' }] },
+  }
+  assert.deepEqual(decodeResource(pod), { ok: true, value: pod })
+})
+
+test('kinds are found by every name people type', () => {
+  const rows: readonly (readonly [string, Kind | undefined])[] = [
+    ['gnp', 'GlobalNetworkPolicy'],
+    ['NetworkPolicies', 'NetworkPolicy'],
+    ['POOL', 'IPPool'],
+    ['wep', 'WorkloadEndpoint'],
+    ['bgppeers', 'BGPPeer'],
+    ['wombat', undefined],
+  ]
+  for (const [name, kind] of rows) assert.equal(findKind(name), kind, name)
+  const names = KIND_NAMES.flatMap(kind => [
+    ...new Set([kind.toLowerCase(), KINDS[kind].plural, ...KINDS[kind].aliases]),
+  ])
+  assert.equal(new Set(names).size, names.length, 'no name stands for two kinds')
+})
+
+test('a snapshot gives the resources of a kind', () => {
+  const [a, b, tier] = [
+    decode('NetworkSet {name: a, namespace: x} {}'),
+    decode('NetworkSet {name: b, namespace: x} {}'),
+    decode('Tier {name: a} {}'),
+  ]
+  const snapshot = snapshotOf([a, tier, b])
+  assert.deepEqual([...snapshot.keys()], ['NetworkSet/x/a', 'Tier//a', 'NetworkSet/x/b'])
+  assert.deepEqual([...ofKind(snapshot, 'NetworkSet')].map(keyOf), ['NetworkSet/x/a', 'NetworkSet/x/b'])
+})
+
+test('decoding what was decoded changes nothing', () => {
+  for (const { document: input } of OBSERVED) {
+    const first = decodeResource(input)
+    assert.ok(first.ok)
+    assert.deepEqual(decodeResource(first.value), first)
+  }
+})
+
+/** Values that look like what some field wants, or that trip code that trusts its keys. */
+const CUNNING = [
+  '10.0.0.0/8',
+  'fd00::/8',
+  'all()',
+  'global()',
+  80,
+  '1:2',
+  'tcp',
+  '../tiers',
+  '__proto__',
+  'constructor',
+  -0,
+  Number.NaN,
+]
+
+test('whatever is done to a document, it is refused with a reason or becomes a resource that survives its storage', () => {
+  const documents = fc.constantFrom(...OBSERVED.map(o => o.document))
+  const path = fc.array(fc.nat(20), { minLength: 1, maxLength: 7 })
+  const junk = fc.oneof(fc.anything(), fc.jsonValue(), fc.constantFrom(...CUNNING))
+  fc.assert(
+    fc.property(documents, path, junk, (original, steps, value) => {
+      const decoded = decodeResource(mutate(original, steps, value))
+      if (!decoded.ok) {
+        assert.ok(decoded.problems.length > 0 && decoded.problems.every(problem => problem.message !== ''))
+        return
+      }
+      assert.deepEqual(decodeResource(decoded.value), decoded)
+      const text = encodeResource(decoded.value)
+      const stored = decodeStored(storeKey(keyOf(decoded.value)), text, 1)
+      assert.ok(stored.ok, JSON.stringify(stored))
+      assert.equal(encodeResource(stored.value.resource), text)
+    }),
+    { numRuns: 4000 },
+  )
+  fc.assert(fc.property(fc.anything(), value => void decodeResource(value)))
+})
+
+/** Replaces the value at a place that the steps choose among those there are. */
+function mutate(value: unknown, [step = 0, ...rest]: readonly number[], junk: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return junk
+  const keys = Object.keys(value)
+  const chosen = keys[step % keys.length]!
+  const entries = Object.entries(value).map(([key, old]) => [
+    key,
+    key !== chosen ? old : rest.length === 0 ? junk : mutate(old, rest, junk),
+  ])
+  return Array.isArray(value) ? entries.map(([, entry]) => entry) : Object.fromEntries(entries)
+}

@@ -1,0 +1,196 @@
+// Every kind, and the way from an unknown document to a typed resource: schema, then the rules between fields, with the
+// defaults filled in. A resource in memory is always valid; what is not is a list of problems.
+import type { z } from 'zod'
+import { failed, ok, type Problem, type Result } from '../base/problem.ts'
+import { type ResourceKey, resourceKey } from './cause.ts'
+import { describeIssues } from './issues.ts'
+import type { DeepReadonly, KindDefinition, KindInfo } from './kind.ts'
+import { bgpConfiguration, bgpPeer } from './kinds/bgp.ts'
+import { clusterInformation, ipamConfiguration } from './kinds/configuration.ts'
+import { felixConfiguration } from './kinds/felix-configuration.ts'
+import { ipPool } from './kinds/ip-pool.ts'
+import { namespace, pod, serviceAccount } from './kinds/kubernetes.ts'
+import { globalNetworkPolicy, networkPolicy } from './kinds/network-policy.ts'
+import { globalNetworkSet, networkSet } from './kinds/network-set.ts'
+import { node } from './kinds/node.ts'
+import { profile } from './kinds/profile.ts'
+import { tier } from './kinds/tier.ts'
+import { workloadEndpoint } from './kinds/workload-endpoint.ts'
+import { checkAnnotations, checkLabels, checkName, isDnsLabel } from './metadata.ts'
+import { nearest } from './nearest.ts'
+
+const DEFINITIONS = {
+  NetworkPolicy: networkPolicy,
+  GlobalNetworkPolicy: globalNetworkPolicy,
+  Tier: tier,
+  NetworkSet: networkSet,
+  GlobalNetworkSet: globalNetworkSet,
+  Profile: profile,
+  IPPool: ipPool,
+  IPAMConfiguration: ipamConfiguration,
+  Node: node,
+  WorkloadEndpoint: workloadEndpoint,
+  BGPConfiguration: bgpConfiguration,
+  BGPPeer: bgpPeer,
+  FelixConfiguration: felixConfiguration,
+  ClusterInformation: clusterInformation,
+  Namespace: namespace,
+  ServiceAccount: serviceAccount,
+  Pod: pod,
+} as const
+
+export type Kind = keyof typeof DEFINITIONS
+export type ResourceOf<K extends Kind> = DeepReadonly<z.output<(typeof DEFINITIONS)[K]['schema']>>
+export type Resource = { [K in Kind]: ResourceOf<K> }[Kind]
+
+export type NetworkPolicy = ResourceOf<'NetworkPolicy'>
+export type GlobalNetworkPolicy = ResourceOf<'GlobalNetworkPolicy'>
+export type Tier = ResourceOf<'Tier'>
+export type NetworkSet = ResourceOf<'NetworkSet'>
+export type GlobalNetworkSet = ResourceOf<'GlobalNetworkSet'>
+export type Profile = ResourceOf<'Profile'>
+export type IPPool = ResourceOf<'IPPool'>
+export type IPAMConfiguration = ResourceOf<'IPAMConfiguration'>
+export type Node = ResourceOf<'Node'>
+export type WorkloadEndpoint = ResourceOf<'WorkloadEndpoint'>
+export type BGPConfiguration = ResourceOf<'BGPConfiguration'>
+export type BGPPeer = ResourceOf<'BGPPeer'>
+export type FelixConfiguration = ResourceOf<'FelixConfiguration'>
+export type ClusterInformation = ResourceOf<'ClusterInformation'>
+export type Namespace = ResourceOf<'Namespace'>
+export type ServiceAccount = ResourceOf<'ServiceAccount'>
+export type Pod = ResourceOf<'Pod'>
+
+export type PolicyRule = NonNullable<GlobalNetworkPolicy['spec']['ingress']>[number]
+export type EntityRule = NonNullable<PolicyRule['source']>
+export type EndpointPort = NonNullable<WorkloadEndpoint['spec']['ports']>[number]
+
+/** All resources at one moment. */
+export type Snapshot = ReadonlyMap<ResourceKey, Resource>
+
+export const KINDS: Readonly<Record<Kind, KindInfo>> = DEFINITIONS
+export const KIND_NAMES = Object.keys(DEFINITIONS) as readonly Kind[]
+
+const definition = (kind: Kind): KindDefinition<z.ZodType> => DEFINITIONS[kind] as KindDefinition<z.ZodType>
+const isKind = (name: string): name is Kind => Object.hasOwn(DEFINITIONS, name)
+
+/** The schema of a kind, for generated documents. */
+export const schemaOf = (kind: Kind): z.ZodType => definition(kind).schema
+
+/** The kind that a person means by `gnp`, `tiers` or `IPPool`; case does not matter. */
+export function findKind(name: string): Kind | undefined {
+  const wanted = name.toLowerCase()
+  return KIND_NAMES.find(kind => {
+    const { plural, aliases } = KINDS[kind]
+    return kind.toLowerCase() === wanted || plural === wanted || aliases.includes(wanted)
+  })
+}
+
+export const keyOf = (resource: Resource): ResourceKey =>
+  resourceKey(resource.kind, resource.metadata.namespace, resource.metadata.name)
+
+/** The resources of one kind, in the snapshot's order. */
+export function* ofKind<K extends Kind>(snapshot: Snapshot, kind: K): Iterable<ResourceOf<K>> {
+  for (const resource of snapshot.values()) if (resource.kind === kind) yield resource as ResourceOf<K>
+}
+
+/** One resource of a kind; `namespace` for namespaced kinds. */
+export const find = <K extends Kind>(
+  snapshot: Snapshot,
+  kind: K,
+  { name, namespace }: { readonly name: string; readonly namespace?: string },
+): ResourceOf<K> | undefined => snapshot.get(resourceKey(kind, namespace, name)) as ResourceOf<K> | undefined
+
+export const snapshotOf = (resources: Iterable<Resource>): Snapshot =>
+  new Map([...resources].map(resource => [keyOf(resource), resource]))
+
+/** Calico's kinds that are known by name only: a near name would mislead whoever asks for one of them. */
+const NOT_YET: readonly string[] = [
+  ...['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy', 'StagedKubernetesNetworkPolicy', 'HostEndpoint', 'BGPFilter'],
+  ...['IPReservation', 'KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
+]
+
+export type DecodeOptions = {
+  /** Given to namespaced resources that name no namespace; without it that is a problem. */
+  readonly defaultNamespace?: string
+}
+
+type Fields = { readonly [key: string]: unknown }
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** A document as a resource with its defaults applied, or everything that is wrong with it. Never throws. */
+export function decodeResource(document: unknown, options: DecodeOptions = {}): Result<Resource> {
+  if (!isFields(document)) return failed({ path: '', message: 'a resource is a map with kind, metadata and spec' })
+  const unknownKind = checkKind(document)
+  if (unknownKind) return failed(unknownKind)
+  const { schema, nameRule, singleton, check, ...info } = definition(document.kind as Kind)
+  const input = withNamespace(dropNulls(document) as Fields, info, options)
+  const parsed = schema.safeParse(input)
+  if (!parsed.success) return failed(...describeIssues(parsed.error.issues, { schema, input }))
+  const resource = dropUndefined(parsed.data) as Resource
+  const { metadata } = resource
+  const problems = [...checkNamespace(resource, info), ...checkName(metadata.name, nameRule)]
+  if (info.apiVersion !== 'v1') {
+    problems.push(...checkLabels(metadata.labels, 'metadata.labels'))
+    problems.push(...checkAnnotations(metadata.annotations, 'metadata.annotations'))
+  }
+  if (singleton !== undefined && metadata.name !== singleton && metadata.name !== '') {
+    const message = `there is one ${info.kind} only, named ${singleton}`
+    problems.push({ path: 'metadata.name', message, fix: `name it ${singleton}`, value: metadata.name })
+  }
+  problems.push(...(check?.(resource) ?? []))
+  return problems.length > 0 ? failed(...problems) : ok(resource)
+}
+
+function checkKind(document: Fields): Problem | undefined {
+  const { kind, apiVersion } = document
+  if (typeof kind !== 'string') return { path: 'kind', message: kind === undefined ? 'is required' : 'must be a text' }
+  if (!isKind(kind)) {
+    if (NOT_YET.includes(kind)) return { path: 'kind', message: `${kind} is not supported yet`, value: kind }
+    const fix = nearest(kind, KIND_NAMES)
+    return { path: 'kind', message: `unknown resource type ${kind}`, value: kind, ...(fix ? { fix } : {}) }
+  }
+  const wanted = KINDS[kind].apiVersion
+  if (apiVersion === wanted) return undefined
+  const message = typeof apiVersion === 'string' ? `unknown version ${apiVersion} of ${kind}` : 'is required'
+  return { path: 'apiVersion', message, fix: `write apiVersion: ${wanted}`, value: apiVersion }
+}
+
+function withNamespace(document: Fields, info: KindInfo, { defaultNamespace }: DecodeOptions): Fields {
+  const metadata = document.metadata
+  if (!info.namespaced || defaultNamespace === undefined || !isFields(metadata) || metadata.namespace) return document
+  return { ...document, metadata: { ...metadata, namespace: defaultNamespace } }
+}
+
+function checkNamespace({ metadata: { namespace } }: Resource, { kind, namespaced }: KindInfo): Problem[] {
+  const path = 'metadata.namespace'
+  if (namespaced && !namespace) return [{ path, message: `is required: ${kind} is namespaced` }]
+  if (!namespaced && namespace) {
+    return [{ path, message: `${kind} is not namespaced`, fix: 'remove it', value: namespace }]
+  }
+  return namespace && !isDnsLabel(namespace)
+    ? [
+        {
+          path,
+          message: 'a namespace consists of lower-case letters, digits and -, at most 63 characters',
+          value: namespace,
+        },
+      ]
+    : []
+}
+
+/** Null means absent everywhere, as in Go's JSON; inside lists it stays and is judged. */
+function dropNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(entry => (entry === null ? null : dropNulls(entry)))
+  if (!isFields(value)) return value
+  const kept = Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined)
+  return Object.fromEntries(kept.map(([key, entry]) => [key, dropNulls(entry)]))
+}
+
+function dropUndefined(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(dropUndefined)
+  if (!isFields(value)) return value
+  const kept = Object.entries(value).filter(([, entry]) => entry !== undefined)
+  return Object.fromEntries(kept.map(([key, entry]) => [key, dropUndefined(entry)]))
+}
