@@ -1,7 +1,27 @@
 // What users get wrong: judged as a real calicoctl judged it, and answered with the place, a reason and a cure.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { gnp, ingress, print, problemsOf } from './line.fixture.ts'
+import { parse } from 'yaml'
+import type { Problem } from '../base/problem.ts'
+import { decodeResource, KINDS, type Kind } from './resource.ts'
+
+/** A document in one line of YAML: `GlobalNetworkPolicy {name: a} {selector: all()}`. */
+function document(line: string): unknown {
+  const [, kind = '', metadata = '', spec = ''] = /^(\w+) (\{[^}]*(?:\{[^}]*\})?[^}]*\}) (.*)$/.exec(line) ?? []
+  const apiVersion = KINDS[kind as Kind]?.apiVersion ?? 'projectcalico.org/v3'
+  return { apiVersion, kind, metadata: parse(metadata), spec: parse(spec) }
+}
+
+function problemsOf(line: string): readonly Problem[] {
+  const decoded = decodeResource(document(line))
+  return decoded.ok ? [] : decoded.problems
+}
+
+/** `path: message (fix)` */
+const print = ({ path, message, fix }: Problem): string => `${path}: ${message}${fix === undefined ? '' : ` (${fix})`}`
+
+const gnp = (spec: string): string => `GlobalNetworkPolicy {name: a} ${spec}`
+const ingress = (rule: string): string => gnp(`{ingress: [${rule}]}`)
 
 /** Borderline documents that calicoctl was given, with what `apply` said of the document itself. */
 const JUDGED: readonly (readonly [accepted: boolean, line: string])[] = [

@@ -2,11 +2,41 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { decode, gnp, ingress, print } from './line.fixture.ts'
+import { parse } from 'yaml'
+import type { Problem } from '../base/problem.ts'
 import { OBSERVED } from './observed.fixture.ts'
-import { decodeResource, findKind, KIND_NAMES, KINDS, type Kind, keyOf, ofKind, snapshotOf } from './resource.ts'
+import {
+  decodeResource,
+  findKind,
+  KIND_NAMES,
+  KINDS,
+  type Kind,
+  keyOf,
+  ofKind,
+  type Resource,
+  snapshotOf,
+} from './resource.ts'
 import { decodeStored, encodeResource, storeKey } from './store-key.ts'
 import { unsupported } from './unsupported.ts'
+
+/** A document in one line of YAML: `GlobalNetworkPolicy {name: a} {selector: all()}`. */
+function document(line: string): unknown {
+  const [, kind = '', metadata = '', spec = ''] = /^(\w+) (\{[^}]*(?:\{[^}]*\})?[^}]*\}) (.*)$/.exec(line) ?? []
+  const apiVersion = KINDS[kind as Kind]?.apiVersion ?? 'projectcalico.org/v3'
+  return { apiVersion, kind, metadata: parse(metadata), spec: parse(spec) }
+}
+
+function decode(line: string): Resource {
+  const decoded = decodeResource(document(line))
+  assert.ok(decoded.ok, JSON.stringify(decoded))
+  return decoded.value
+}
+
+/** `path: message (fix)` */
+const print = ({ path, message, fix }: Problem): string => `${path}: ${message}${fix === undefined ? '' : ` (${fix})`}`
+
+const gnp = (spec: string): string => `GlobalNetworkPolicy {name: a} ${spec}`
+const ingress = (rule: string): string => gnp(`{ingress: [${rule}]}`)
 
 test('versions', () => {
   const decoded = decodeResource({ kind: 'Tier', apiVersion: 'projectcalico.org/v9', metadata: { name: 'a' } })
