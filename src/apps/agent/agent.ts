@@ -89,8 +89,8 @@ export class Agent {
 
   async start(): Promise<void> {
     // A node without these is no router. They are this network namespace's own.
-    writeSysctl('net.ipv4.ip_forward', 1)
-    writeSysctl('net.ipv6.conf.all.forwarding', 1)
+    writeSysctl('net/ipv4/ip_forward', 1)
+    writeSysctl('net/ipv6/conf/all/forwarding', 1)
     this.#dataplane.failClosed()
     this.#metrics.resyncState.set(1)
     this.#stopServing = await serve(

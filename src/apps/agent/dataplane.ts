@@ -7,9 +7,9 @@ import { type Classification, classify } from '../../core/classify/classify.ts'
 import type { Addr } from '../../core/net/addr.ts'
 import { canonicalChain } from '../../core/nft/canonical.ts'
 import type { NftOp, NftTable } from '../../core/nft/objects.ts'
-import { applyOps, type TableState, tableState } from '../../core/nft/table-state.ts'
-import { planUpdate, removeStale, type Stale } from '../../core/render/nft/plan.ts'
+import { tableState } from '../../core/nft/table-state.ts'
 import { forgetUnused, NO_NUMBERS, type Numbers, policyTable } from '../../core/render/nft/table.ts'
+import { type Stale, TableTracker } from '../../core/render/nft/tracker.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
 import type { Snapshot } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
@@ -52,14 +52,15 @@ export class PolicyDataplane {
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #onProgrammed: () => void
-  #found: TableState | undefined
+  /** Undefined while what the kernel holds is in doubt. */
+  #tracker: TableTracker | undefined
   /** What stands in our table and is not understood. */
   #foreign: readonly string[] = []
   #numbers: Numbers = NO_NUMBERS
   #wanted: { snapshot: Snapshot; revision: number } | undefined
   #classification: Classification | undefined
   /** When each stale object was first seen to be so. */
-  readonly #stale = new Map<string, number>()
+  readonly #staleSince = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #failure: string | undefined
@@ -85,7 +86,7 @@ export class PolicyDataplane {
    * stays as it is until the datastore has told what it should be.
    */
   failClosed(): void {
-    if (this.#read().exists) return
+    if (this.#read().found.exists) return
     this.#write(new Map())
     this.#log.info('no policy table found: pod interfaces drop until policy is known')
   }
@@ -135,7 +136,7 @@ export class PolicyDataplane {
       this.#failure = undefined
     } catch (error) {
       this.#failure = `writing the policy table failed: ${(error as Error).message}`
-      this.#found = undefined
+      this.#tracker = undefined
       this.#metrics.failures.inc()
       const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!
       this.#log.error({ err: error, wait }, this.#failure)
@@ -149,7 +150,7 @@ export class PolicyDataplane {
     stop()
     this.#report(revision)
     this.#onProgrammed()
-    if (this.#stale.size > 0) this.#schedule(QUARANTINE_MS)
+    if (this.#staleSince.size > 0) this.#schedule(QUARANTINE_MS)
   }
 
   #report(revision: number): void {
@@ -161,50 +162,57 @@ export class PolicyDataplane {
     this.#metrics.programmedRevision.set(revision)
   }
 
-  /** What is in the kernel, read if that is in doubt. */
-  #read(): TableState {
-    if (this.#found) return this.#found
+  #read(): TableTracker {
+    if (this.#tracker) return this.#tracker
     const table = this.#kernel.readTable(NFT_TABLE)
-    this.#found = tableState(table)
     this.#foreign = table?.unknown?.map(u => `${u.kind} ${u.object}: ${u.reason}`) ?? []
-    return this.#found
+    this.#tracker = new TableTracker(tableState(table))
+    this.#tracker.reset(tableState(table))
+    return this.#tracker
   }
 
   #write(snapshot: Snapshot): void {
-    const found = this.#read()
+    let tracker = this.#read()
     const classification = classify(computeIntent(snapshot, this.#node))
     const { table, numbers } = policyTable(classification, this.#numbers)
     const sets = new Map(table.sets.map(s => [s.name, s]))
     const wanted = { ...table, chains: table.chains.map(chain => canonicalChain(chain, sets)) }
-    const rebuild = this.#foreign.length > 0
-    const plan = planUpdate(rebuild ? tableState(undefined) : found, wanted)
-    const batches = [...plan.create, ...plan.move]
-    if (rebuild || plan.rebuild) {
+    tracker.wantTable(wanted)
+    if (this.#foreign.length > 0 || tracker.needsRebuild) {
       this.#log.warn({ foreign: this.#foreign }, 'the table holds what we did not write: writing it anew')
-      this.#send([{ op: 'delete-table' }, ...batches.flat()], wanted)
+      tracker = new TableTracker(tableState(undefined))
+      tracker.wantTable(wanted)
+      const { create, move } = tracker.plan()
+      this.#send(tracker, [{ op: 'delete-table' }, ...create.flat(), ...move.flat()], wanted)
+      this.#tracker = tracker
       this.#foreign = []
-    } else for (const batch of batches) this.#send(batch, wanted)
+    } else {
+      const { create, move } = tracker.plan()
+      for (const batch of [...create, ...move]) this.#send(tracker, batch, wanted)
+    }
     this.#classification = classification
     this.#numbers = numbers
-    if (batches.length > 0) this.#lastWriteAt = new Date()
-    this.#removeStale(plan.stale, wanted)
+    this.#removeStale(tracker, wanted)
   }
 
-  #removeStale(stale: readonly Stale[], table: NftTable): void {
+  #removeStale(tracker: TableTracker, table: NftTable): void {
     const now = performance.now()
+    const stale = [...tracker.stale]
     const ids = new Set(stale.map(s => s.id))
-    for (const id of this.#stale.keys()) if (!ids.has(id)) this.#stale.delete(id)
-    for (const id of ids) if (!this.#stale.has(id)) this.#stale.set(id, now)
-    const ripe = stale.filter(s => now - this.#stale.get(s.id)! >= QUARANTINE_MS)
+    for (const id of this.#staleSince.keys()) if (!ids.has(id)) this.#staleSince.delete(id)
+    for (const id of ids) if (!this.#staleSince.has(id)) this.#staleSince.set(id, now)
+    const isRipe = (s: Stale): boolean => now - this.#staleSince.get(s.id)! >= QUARANTINE_MS
+    const ripe = stale.filter(isRipe)
     if (ripe.length === 0) return
-    this.#send(removeStale(this.#found!, ripe), table)
-    for (const s of ripe) this.#stale.delete(s.id)
-    if (this.#stale.size === 0) this.#numbers = forgetUnused(this.#numbers, this.#classification!)
+    this.#send(tracker, tracker.removal(ripe), table)
+    for (const s of ripe) this.#staleSince.delete(s.id)
+    if (this.#staleSince.size === 0) this.#numbers = forgetUnused(this.#numbers, this.#classification!)
   }
 
-  #send(batch: readonly NftOp[], table: NftTable): void {
+  #send(tracker: TableTracker, batch: readonly NftOp[], table: NftTable): void {
     this.#kernel.writeBatch(batch, table)
-    applyOps(this.#found!, batch)
+    tracker.wrote(batch)
+    this.#lastWriteAt = new Date()
     this.#metrics.nftCalls.inc()
     for (const op of batch) {
       if (op.op === 'add-elements') this.#metrics.elementsAdded.inc(op.elements.length)

@@ -23,11 +23,9 @@ export class ResourceView {
     const { log } = options
     this.#onChange = options.onChange
     this.#watch = watchAll(store, {
-      changes: changes => {
+      changes: (changes, revision) => {
         applyChanges(this.#resources, changes)
-        for (const { value } of changes) {
-          this.#revision = Math.max(this.#revision, Number(value?.metadata.resourceVersion ?? 0))
-        }
+        this.#revision = Math.max(this.#revision, revision)
         this.#changed()
       },
       inSync: () => {

@@ -70,7 +70,7 @@ const schema = z.looseObject({
   dns: dns.prefault({}),
   /** GC only: whatever is not in it is gone. */
   'cni.dev/valid-attachments': z.array(attachment).optional(),
-  prevResult: z.unknown(),
+  prevResult: z.unknown().optional(),
 })
 
 export type NetworkConfig = {

@@ -55,7 +55,7 @@ export function decodeRequest(headers: CniHeaders, body: string): DecodedRequest
   try {
     const command = readCommand(headers)
     const document = readDocument(body, command)
-    const claimed = document.cniVersion ?? OLDEST
+    const claimed = document.cniVersion ?? (command === 'VERSION' ? NEWEST : OLDEST)
     if (isCniVersion(claimed)) version = claimed
     if (command === 'VERSION') return { ok: true, value: { command, version } }
     if (!isCniVersion(claimed)) {

@@ -95,10 +95,10 @@ function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string 
   const tier = spec.tier === 'default' ? undefined : snapshot && find(snapshot, 'Tier', { name: spec.tier })
   const denies = spec.tier === 'default' || tier?.spec.defaultAction === 'Deny'
   const end = denies
-    ? 'everything else is denied unless another policy allows it'
+    ? 'what no rule decides is denied unless another policy allows it'
     : tier
-      ? 'everything else goes on to the next tier'
-      : `everything else is left to the default action of tier '${spec.tier}'`
+      ? 'what no rule decides goes on to the next tier'
+      : `what no rule decides is left to the default action of tier '${spec.tier}'`
   const aspects: Aspect[] = spec.types.map(type => {
     const direction = type === 'Ingress' ? 'ingress' : 'egress'
     return { direction, rules: spec[direction] ?? [] }
@@ -116,7 +116,7 @@ function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string 
       'or',
     )
     if (denies) return `It isolates ${who}: no ${directions} traffic is allowed unless another policy allows it.`
-    return `It has no rules for ${directions} traffic of ${who}: ${end.replace('everything else', 'all of it')}.`
+    return `It has no rules for ${directions} traffic of ${who}: ${end.replace('what no rule decides', 'all of it')}.`
   }
   return aspects.map((aspect, i) => describeAspect(aspect, { who, denies, end, namespaced, peer: peers[i] })).join(' ')
 }
@@ -142,7 +142,7 @@ function describeAspect({ direction, rules }: Aspect, context: AspectContext): s
   if (rules.length === 0) {
     return denies
       ? `It isolates ${who} in ${direction}: no ${direction} traffic is allowed unless another policy allows it.`
-      : `It has no rules for ${traffic}: ${end.replace('everything else', 'all of it')}.`
+      : `It has no rules for ${traffic}: ${end.replace('what no rule decides', 'all of it')}.`
   }
   if (denies && peer !== undefined) {
     return `It restricts ${traffic} to only ${direction === 'ingress' ? 'come from' : 'go to'} ${peer}.`

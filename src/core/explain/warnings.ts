@@ -1,7 +1,7 @@
 // Never silent: what a valid resource says that has no effect, now or ever. None of it is a mistake by the letter, all of
 // it is what people look for afterwards for hours.
 import type { Problem } from '../base/problem.ts'
-import { sideSelects } from '../oracle/criteria.ts'
+import { sideSelects } from '../oracle/entity.ts'
 import { endpointsOf, type Member, setsOf } from '../oracle/members.ts'
 import { appliesTo } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
@@ -36,7 +36,7 @@ function neverReached(policy: Policy): Problem[] {
   return DIRECTIONS.flatMap(direction => {
     const rules = policy.spec[direction] ?? []
     const last = rules.findIndex(rule => rule.action !== 'Log' && isUnconditional(rule))
-    if (last < 0 || last === rules.length - 1) return []
+    if (last < 0 || last === rules.length - 1 || !isOn(policy, direction)) return []
     const after = rules.length - 1 - last
     const message = `${plural(after, 'rule')} after this one can never fire: it is ${rules[last]!.action} for everything`
     return [{ path: `spec.${direction}[${last}]`, message, fix: 'move it to the end, or remove what follows' }]

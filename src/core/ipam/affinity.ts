@@ -3,7 +3,7 @@
 // owner's next allocation, or by its release, and finished. (A block with an owner but no affinity key comes about when a
 // claim is killed after somebody else released the owner; it is found by listing the blocks.)
 import type { Prefix } from '../net/prefix.ts'
-import { type Block, decodeBlock, encodeBlock, isEmpty, newBlock, touch } from './block.ts'
+import { type Block, decodeBlock, encodeBlock, isEmpty, type Moment, newBlock, touch } from './block.ts'
 import { isObject, type Json, parseJson } from './json.ts'
 import { affinityKey, blockKey, type Owner } from './keys.ts'
 import { get, type Plan, put, remove, retry, type Stored } from './plan.ts'
@@ -41,7 +41,7 @@ export function openBlock({ value, revision }: Stored): StoredBlock | 'corrupt' 
 }
 
 /** Makes a block the owner's, creating it if need be; undefined if it is somebody else's. Finishes a begun claim. */
-export function* claimBlock(owner: Owner, cidr: Prefix, now: Date): Plan<StoredBlock | undefined> {
+export function* claimBlock(owner: Owner, cidr: Prefix, now: Moment): Plan<StoredBlock | undefined> {
   const result = yield* retry(function* (): Plan<StoredBlock | 'taken' | undefined> {
     const key = affinityKey(owner, cidr)
     const affinity = yield* get(key)
@@ -90,7 +90,7 @@ export function* releaseAffinity(owner: Owner, cidr: Prefix): Plan<void> {
 }
 
 /** Brings one of the owner's affinities to rest: true if the block is the owner's, false if the affinity is gone. */
-export function* settleAffinity(owner: Owner, cidr: Prefix, options: { affinity: Stored; now: Date }): Plan<boolean> {
+export function* settleAffinity(owner: Owner, cidr: Prefix, options: { affinity: Stored; now: Moment }): Plan<boolean> {
   const { affinity, now } = options
   switch (decodeAffinity(affinity.value)) {
     case 'pending':

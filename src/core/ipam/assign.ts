@@ -10,6 +10,7 @@ import {
   allocate,
   encodeBlock,
   freeOrdinals,
+  type Moment,
   mentionsOwner,
   ordinalOf,
   ordinalsOf,
@@ -31,7 +32,7 @@ export type AssignContext = {
   readonly config: IpamConfig
   /** CIDRs of IPReservations: never given by automatic assignment. */
   readonly reserved: readonly Prefix[]
-  readonly now: Date
+  readonly now: Moment
   readonly seed: number
 }
 

@@ -41,7 +41,7 @@ const attribute = (handleId: string, secondary: Record<string, string> = {}): At
 })
 
 const never = () => false
-const NOW = new Date('2026-11-24T06:10:59.674Z')
+const NOW = { rfc3339: '2026-11-24T06:10:59Z', unixNano: 1795500659674000000n }
 
 describe('a block that Calico wrote', () => {
   it('is read as it is meant', () => {

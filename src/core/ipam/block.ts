@@ -49,17 +49,20 @@ export const addressAt = (cidr: Prefix, ordinal: number): Addr =>
 export const ordinalOf = (cidr: Prefix, address: Addr): number | undefined =>
   prefixContains(cidr, address) ? Number(toNumber(address) - toNumber(prefixBase(cidr))) : undefined
 
+/** A point in time as the caller's clock gives it: RFC 3339 in whole seconds (UTC), and nanoseconds since 1970. */
+export type Moment = { readonly rfc3339: string; readonly unixNano: bigint }
+
 /** An empty block; `now` gives the claim time and the first sequence number, as Calico's do. */
-export function newBlock(cidr: Prefix, affinity: string, now: Date): Block {
+export function newBlock(cidr: Prefix, affinity: string, now: Moment): Block {
   const ordinals = Array.from({ length: blockCapacity(cidr) }, (_, i) => i)
   return {
     cidr,
     affinity,
-    affinityClaimTime: `${now.toISOString().slice(0, 19)}Z`,
+    affinityClaimTime: now.rfc3339,
     allocations: ordinals.map(() => null),
     unallocated: ordinals,
     attributes: [],
-    sequenceNumber: BigInt(now.getTime()) * 1_000_000n,
+    sequenceNumber: now.unixNano,
     sequenceNumberForAllocation: new Map(),
     deleted: false,
     rest: {},

@@ -13,13 +13,13 @@ import { encodeVerdict } from './verdict.ts'
 
 /** The register that questions are loaded into; a concatenation goes on behind it. */
 const REGISTER = 8
+/** TCP, UDP, DCCP, SCTP and UDP-Lite. */
+const WITH_PORTS = [6, 17, 33, 132, 136]
 const CMP = { eq: 0, neq: 1, lte: 3, gte: 5 } as const
 const LOG_WARN = 4
 const LIMIT_BURST = 5
 const UNITS = { second: 1, minute: 60 } as const
 const LEVELS = { warn: 4, notice: 5, info: 6 } as const
-const REJECT_ICMPX = 2
-const PORT_UNREACHABLE = 1
 
 /** A set without a name of its own: the right side of one comparison. */
 export type AnonymousSet = {
@@ -54,7 +54,10 @@ class Program {
 
   /** Asks for the protocols that the fields' headers belong to, unless the rule has asked already. */
   require(fields: readonly FieldInfo[]): void {
-    for (const { nfproto, l4proto } of fields) {
+    for (const { nfproto, l4proto, type } of fields) {
+      // nft aborts when it lists a rule that asks for the ports of a protocol that it does not know to have some.
+      if (type === 'inet_service' && this.#l4proto !== undefined && !WITH_PORTS.includes(this.#l4proto))
+        throw new EncodeError(`ports of protocol ${this.#l4proto}`)
       // Who knows that it is ICMP knows the family, says nft.
       if (l4proto !== undefined && l4proto === this.#l4proto) continue
       if (nfproto !== undefined && nfproto !== this.#nfproto) this.#ask('meta nfproto', nfproto)
@@ -72,6 +75,12 @@ class Program {
   learn(field: Field, value: Scalar): void {
     if (field === 'meta nfproto') this.#nfproto = Number(value)
     if (field === 'meta l4proto') this.#l4proto = Number(value)
+  }
+
+  /** Port unreachable, in the family's own words where the rule knows the family. */
+  reject(): void {
+    const own = this.#nfproto === 2 ? 3 : this.#nfproto === 10 ? 4 : undefined
+    this.put(own === undefined ? { name: 'reject', type: 2, code: 1 } : { name: 'reject', type: 0, code: own })
   }
 
   load(field: Field, dreg: number): void {
@@ -190,7 +199,7 @@ function compileStatement(p: Program, s: Statement): void {
     case 'notrack':
       return p.put({ name: 'notrack' })
     case 'reject':
-      return p.put({ name: 'reject', type: REJECT_ICMPX, code: PORT_UNREACHABLE })
+      return p.reject()
   }
 }
 

@@ -1,6 +1,9 @@
 // The language of nft (1.0.6): `nft -f` of the print of a table gives the same table. Also the canonical form in which two
 // objects are compared: counters' values are state, not identity, and are left out.
+// One thing cannot be said: nft reads `th sport != a th dport != b`, side by side, as one comparison of four bytes, which is
+// another condition. (It is right by netlink, and lists right.)
 
+import { anonymousSet } from './compile.ts'
 import { isRange } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
 import { FIELDS } from './fields.ts'
@@ -88,9 +91,11 @@ function printStates(mask: number): string {
 }
 
 function printPart(type: ValueType, part: KeyPart): string {
-  return isRange(part) && part.from !== part.to
-    ? `${printScalar(type, part.from)}-${printScalar(type, part.to)}`
-    : printScalar(type, isRange(part) ? part.from : part)
+  if (!isRange(part)) return printScalar(type, part)
+  if (part.from === part.to) return printScalar(type, part.from)
+  // `icmp-tcp` would be one word to nft.
+  const end = (value: Scalar) => (type === 'inet_proto' ? String(value) : printScalar(type, value))
+  return `${end(part.from)}-${end(part.to)}`
 }
 
 export const printVerdict = (verdict: Verdict): string =>
@@ -110,7 +115,12 @@ export function printElement(set: Pick<NftSet, 'key' | 'value'>, { key, value, c
 function printOperand(field: Field, right: Operand, mask: boolean): string {
   const { type } = FIELDS[field]
   if ('ref' in right) return `@${right.ref}`
-  if ('set' in right) return `{ ${right.set.map(part => printPart(type, part)).join(', ')} }`
+  if ('set' in right) {
+    // As it is compiled: nft would merge what touches, and then keep a set of one range.
+    const { elements } = anonymousSet(type, right.set)
+    const parts = elements.map(part => printPart(type, part))
+    return parts.length === 1 ? parts[0]! : `{ ${parts.join(', ')} }`
+  }
   // Numbers where nft would take a name for something else: behind a mask, and states in a range.
   const plain = (value: Scalar) =>
     typeof value === 'number' && (mask || type === 'ct_state') ? hex(value) : printScalar(type, value)
@@ -146,7 +156,7 @@ export function printStatement(s: Statement): string {
     case 'log':
       return [
         'log',
-        ...(s.prefix === undefined ? [] : [`prefix ${quote(s.prefix)}`]),
+        ...(s.prefix === undefined ? [] : [`prefix ${prefix(s.prefix)}`]),
         ...(s.group === undefined ? [] : [`group ${s.group}`]),
         ...(s.level === undefined || s.level === 'warn' ? [] : [`level ${s.level}`]),
       ].join(' ')
@@ -157,6 +167,12 @@ export function printStatement(s: Statement): string {
     case 'reject':
       return s.kind
   }
+}
+
+/** In a prefix nft looks for variables too. */
+function prefix(text: string): string {
+  if (text.includes('$')) throw new EncodeError(`nft cannot quote ${JSON.stringify(text)} in a prefix`)
+  return quote(text)
 }
 
 export function printRule({ statements, comment }: Rule): string {

@@ -7,23 +7,11 @@
 // - an address meets the selectors of a side when one thing it belongs to (endpoint or network set) meets all of them;
 //   notSelector stands alone: nothing the address belongs to, anywhere, may match it;
 // - in a namespaced policy these selectors see the policy's own namespace unless a namespaceSelector is given.
-import type { Addr } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
-import { prefix, prefixContains, prefixFamily, prefixLength } from '../net/prefix.ts'
-import { hasPorts, protocolName, protocolNumber } from '../net/protocol.ts'
-import type { EntityRule, PolicyRule as Rule } from '../resources/resource.ts'
+import { protocolName, protocolNumber } from '../net/protocol.ts'
+import type { PolicyRule as Rule } from '../resources/resource.ts'
 import { type Failure, printService } from './decision.ts'
-import {
-  type Member,
-  NAMESPACE,
-  namespaceMatches,
-  selects,
-  serviceAccountMatches,
-  serviceAccountOf,
-  show,
-} from './members.ts'
-
-type Port = NonNullable<EntityRule['ports']>[number]
+import { entityFailures, type Side } from './entity.ts'
 
 /** A packet and what its two addresses belong to. */
 export type Case = {
@@ -31,10 +19,8 @@ export type Case = {
   readonly source: Side
   readonly destination: Side
 }
-export type Side = { readonly addr: Addr; readonly port: number | undefined; readonly members: readonly Member[] }
 
 const SIDES = ['source', 'destination'] as const
-type SideName = (typeof SIDES)[number]
 
 /** Every criterion of the rule that the packet does not meet; none means that it matches. */
 export function ruleFailures(rule: Rule, namespace: string | undefined, c: Case): Failure[] {
@@ -45,7 +31,7 @@ export function ruleFailures(rule: Rule, namespace: string | undefined, c: Case)
   ]
   for (const name of SIDES) {
     const entity = rule[name]
-    if (entity) failures.push(...entityFailures(entity, { name, namespace, rule, side: c[name], packet: c.packet }))
+    if (entity) failures.push(...entityFailures(entity, { name, namespace, side: c[name], packet: c.packet }))
   }
   return failures
 }
@@ -106,167 +92,4 @@ function icmpFailures(rule: Rule, packet: Packet): Failure[] {
     failures.push({ text: `${printService(packet)} is excluded by notICMP`, wanted: `it were not ${words(notICMP)}` })
   }
   return failures
-}
-
-type EntityContext = {
-  readonly name: SideName
-  readonly namespace: string | undefined
-  readonly rule: Rule
-  readonly side: Side
-  readonly packet: Packet
-}
-
-function entityFailures(entity: EntityRule, c: EntityContext): Failure[] {
-  const asked = positive(entity, c.namespace)
-  return [
-    ...(asked ? membershipFailures(asked, c) : []),
-    ...notSelectorFailures(entity, c),
-    ...netFailures(entity, c),
-    ...portFailures(entity, c, asked),
-  ]
-}
-
-type Ask = {
-  readonly text: string
-  readonly test: (member: Member) => boolean
-  /** What a member is instead, in words. */
-  readonly found: (member: Member) => string
-}
-
-/** What one thing that the address belongs to must meet, criterion by criterion; absent if the side asks nothing of it. */
-function positive(entity: EntityRule, namespace: string | undefined): Ask[] | undefined {
-  const { selector, notSelector, namespaceSelector, serviceAccounts } = entity
-  const names = serviceAccounts?.names ?? []
-  const anything =
-    given(selector) ||
-    given(notSelector) ||
-    given(namespaceSelector) ||
-    names.length > 0 ||
-    given(serviceAccounts?.selector)
-  if (!anything) return undefined
-  const asks: Ask[] = []
-  if (given(namespaceSelector)) {
-    const test = (member: Member): boolean => namespaceMatches(namespaceSelector, member.labels)
-    asks.push({ text: `namespaceSelector ${namespaceSelector}`, test, found: show.namespaceLabels })
-  } else if (namespace !== undefined) {
-    const test = (member: Member): boolean => member.labels[NAMESPACE] === namespace
-    asks.push({ text: `namespace ${namespace}`, test, found: show.namespace })
-  }
-  if (given(selector)) {
-    asks.push({ text: selector, test: member => selects(selector, member.labels), found: show.labels })
-  }
-  if (names.length > 0) {
-    const test = (member: Member): boolean => names.includes(serviceAccountOf(member.labels) ?? '')
-    asks.push({ text: `service account ${names.join(' or ')}`, test, found: show.serviceAccount })
-  }
-  const accounts = serviceAccounts?.selector
-  if (given(accounts)) {
-    const test = (member: Member): boolean => serviceAccountMatches(accounts, member.labels)
-    asks.push({ text: `service account ${accounts}`, test, found: show.serviceAccountLabels })
-  }
-  return asks.length === 0 ? undefined : asks
-}
-
-/** Whether a thing meets what a side asks of it, notSelector, nets and ports aside; undefined if the side asks nothing. */
-export function sideSelects(
-  entity: EntityRule,
-  namespace: string | undefined,
-): ((member: Member) => boolean) | undefined {
-  const asks = positive(entity, namespace)
-  return asks && (member => asks.every(ask => ask.test(member)))
-}
-
-const given = (text: string | undefined): text is string => text !== undefined && text.trim() !== ''
-
-function membershipFailures(asks: readonly Ask[], { name, side }: EntityContext): Failure[] {
-  if (side.members.some(member => asks.every(ask => ask.test(member)))) return []
-  // Told from the thing that comes nearest, so that the words name what is missing and not everything asked.
-  const missing = (member: Member): Ask[] => asks.filter(ask => !ask.test(member))
-  const nearest = [...side.members].sort((a, b) => missing(a).length - missing(b).length)[0]
-  if (!nearest) {
-    const text = asks.map(ask => ask.text).join(' and ')
-    const is = `${side.addr} belongs to no workload or network set`
-    return [{ text: `${name} does not match ${text} (${is})`, wanted: `the ${name} matched ${text}` }]
-  }
-  return missing(nearest).map(ask => ({
-    text: `${name} does not match ${ask.text} (${ask.found(nearest)})`,
-    wanted: `the ${name} matched ${ask.text}`,
-  }))
-}
-
-function notSelectorFailures({ notSelector }: EntityRule, { name, side }: EntityContext): Failure[] {
-  if (!given(notSelector)) return []
-  const member = side.members.find(m => selects(notSelector, m.labels))
-  if (!member) return []
-  const text = `${name} matches notSelector ${notSelector} (${show.labels(member)})`
-  return [{ text, wanted: `the ${name} did not match ${notSelector}` }]
-}
-
-function netFailures(entity: EntityRule, { name, side, packet }: EntityContext): Failure[] {
-  const failures: Failure[] = []
-  const { nets = [], notNets = [] } = entity
-  const ofFamily = (list: readonly string[]): string[] =>
-    list.filter(net => prefixFamily(prefix(net)) === packet.family)
-  const holds = (net: string): boolean => prefixContains(prefix(net), side.addr)
-  if (nets.length > 0 && !nets.some(holds)) {
-    const text = `${name} ${side.addr} is not in ${nets.join(', ')}`
-    failures.push({ text, wanted: `the ${name} were in ${nets.join(' or ')}` })
-  }
-  if (notNets.length > 0) {
-    const relevant = ofFamily(notNets)
-    const excluded = relevant.find(holds)
-    if (relevant.length === 0) {
-      const text = `${name} notNets ${notNets.join(', ')} say nothing about IPv${packet.family}`
-      failures.push({ text, wanted: `notNets had an IPv${packet.family} net` })
-    } else if (relevant.some(net => prefixLength(prefix(net)) === 0)) {
-      failures.push({ text: `${name} notNets exclude every address`, wanted: 'notNets did not exclude every address' })
-    } else if (excluded !== undefined) {
-      const text = `${name} ${side.addr} is in the excluded ${excluded}`
-      failures.push({ text, wanted: `the ${name} were not in ${excluded}` })
-    }
-  }
-  return failures
-}
-
-function portFailures(entity: EntityRule, c: EntityContext, asks: readonly Ask[] | undefined): Failure[] {
-  const { name, side, packet } = c
-  const failures: Failure[] = []
-  const is = side.port === undefined ? `${printService(packet)} has no port` : `${name} port ${side.port}`
-  // A named port counts for the things that the side's selectors select, if it has any.
-  const owners = side.members.filter(member => asks?.every(ask => ask.test(member)) ?? true)
-  const has = (port: Port): boolean => portMatches(port, owners, c)
-  const { ports = [], notPorts = [] } = entity
-  if (ports.length > 0 && !ports.some(has)) {
-    const text = side.port === undefined ? is : `${is} is not in ${ports.join(', ')}${namedNote(ports, side)}`
-    failures.push({ text, wanted: `the ${name} port were ${ports.join(' or ')}` })
-  }
-  const excluded = notPorts.find(has)
-  if (excluded !== undefined) {
-    failures.push({ text: `${is} is the excluded ${excluded}`, wanted: `the ${name} port were not ${excluded}` })
-  }
-  return failures
-}
-
-/** What the named ports in a list stand for on this side: `(http is 8080/TCP)`. */
-function namedNote(ports: readonly Port[], side: Side): string {
-  const notes = ports.filter(isName).map(name => {
-    const found = side.members.flatMap(m => m.ports).filter(p => p.name === name)
-    return found.length === 0
-      ? `nothing here is named ${name}`
-      : `${name} is ${found.map(p => `${p.port}/${protocolName(p.protocol)}`).join(', ')}`
-  })
-  return notes.length === 0 ? '' : ` (${notes.join('; ')})`
-}
-
-const isName = (port: Port): port is string => typeof port === 'string' && !/^\d+(:\d+)?$/.test(port)
-
-function portMatches(port: Port, owners: readonly Member[], { side, packet }: EntityContext): boolean {
-  if (side.port === undefined || !hasPorts(packet.protocol)) return false
-  if (isName(port)) {
-    return owners.some(owner =>
-      owner.ports.some(p => p.name === port && p.port === side.port && p.protocol === packet.protocol),
-    )
-  }
-  const [first, last = first] = String(port).split(':').map(Number)
-  return first! <= side.port && side.port <= last!
 }

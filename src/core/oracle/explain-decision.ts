@@ -55,7 +55,7 @@ function describe(step: Step, direction: Direction): string {
       const why = step.failures[0]?.text ?? step.note
       const more = step.failures.length > 1 ? ` (and ${step.failures.length - 1} more)` : ''
       const result = why === undefined ? (step.action === 'Log' ? 'logs, goes on' : 'MATCHES') : `no: ${why}${more}`
-      return `    ${step.rule.direction}[${step.rule.index}] ${step.text}: ${result}`
+      return `${step.rule.policy.startsWith('Profile/') ? '  ' : '    '}${step.rule.direction}[${step.rule.index}] ${step.text}: ${result}`
     }
     case 'tier-default':
       return `  end of tier ${step.tier}: ${step.action === 'Deny' ? 'default action Deny' : 'default action Pass, goes on'}`

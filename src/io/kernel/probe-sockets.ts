@@ -25,8 +25,14 @@ function resultOf(error: unknown): ProbeResult {
 }
 
 let lastNumber = 0
-/** Tells one probe's datagrams from another's. */
-const nextNumber = (): number => (lastNumber = (lastNumber + 1) % 0xffffffff)
+/**
+ * Tells one probe's datagrams from another's. The count is in the upper half, an ICMP identifier: connection tracking
+ * knows a ping by that, and a new probe must not pass as an old, established one.
+ */
+const nextNumber = (): number => {
+  lastNumber = (lastNumber + 1) % 0xffff
+  return lastNumber * 0x10000 + 1
+}
 
 type Open = { readonly fd: number; readonly stop: () => void }
 
@@ -170,7 +176,13 @@ export class ProbeHost {
   }
 
   /** Runs a probe on a fresh socket, which is closed afterwards. */
-  async #probe(type: number, dst: Addr, from: ProbeFrom, protocol: number, run: (fd: number) => Promise<ProbeResult>): Promise<ProbeResult> {
+  async #probe(
+    type: number,
+    dst: Addr,
+    from: ProbeFrom,
+    protocol: number,
+    run: (fd: number) => Promise<ProbeResult>,
+  ): Promise<ProbeResult> {
     const six = familyOf(dst) === 6
     const fd = this.#socket(six ? sys.AF.INET6 : sys.AF.INET, type, protocol)
     try {
@@ -210,4 +222,3 @@ function echoRequest(six: boolean, number: number): Uint8Array {
   view.setUint16(2, ~sum & 0xffff)
   return bytes
 }
-

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { type Addr, familyOf, fromBytes, toBytes } from '../../core/net/addr.ts'
 import { ERRNO, KernelError } from './kernel-error.ts'
 
-type Word = number | bigint | Uint8Array | Uint32Array | null
+type Word = number | bigint | Uint8Array | Uint32Array | BigUint64Array | null
 type Handle = { readonly __handle: true }
 type Addon = {
   readonly syscall: (nr: number, ...args: Word[]) => number
@@ -29,7 +29,7 @@ function loadAddon(): Addon {
 
 const sys = loadAddon()
 
-export const AF = { INET: 2, INET6: 10, NETLINK: 16 } as const
+export const AF = { INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const
 export const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const
 export const SOL = { SOCKET: 1, TCP: 6, NETLINK: 270 } as const
 export const SO = {
@@ -113,6 +113,21 @@ export function recvFrom(fd: number, into: Uint8Array, flags = 0): Received | un
   const length = tryCall('receive', sys.SYS_recvfrom!, fd, into, into.length, flags, from, size)
   return length === undefined ? undefined : { length, from: from.subarray(0, size[0]) }
 }
+
+/** Where the bytes are, for structures that hold pointers; valid while the array is referenced. */
+export const addressOf = (bytes: Uint8Array): bigint => sys.addr(bytes)
+
+/** Sends several datagrams in one call: `headers` holds `count` structs mmsghdr. How many were taken. */
+export const sendMessages = (fd: number, headers: BigUint64Array, count: number): number | undefined =>
+  tryCall('send', sys.SYS_sendmmsg!, fd, headers, count, MSG.NOSIGNAL)
+
+/** Receives up to `count` datagrams into the buffers of `headers`, whose lengths the kernel writes. */
+export const receiveMessages = (fd: number, headers: BigUint64Array, count: number): number | undefined =>
+  tryCall('receive', sys.SYS_recvmmsg!, fd, headers, count, MSG.DONTWAIT, null)
+
+/** Binds the calling thread to one processor (of the first 64). */
+export const pinThread = (cpu: number): void =>
+  void call('sched_setaffinity', String(cpu), sys.SYS_sched_setaffinity!, 0, 8, BigUint64Array.of(1n << BigInt(cpu)))
 
 export function setOption(fd: number, level: number, option: number, value: number | Uint8Array): void {
   const bytes = typeof value === 'number' ? new Uint8Array(Int32Array.of(value).buffer) : value

@@ -13,8 +13,8 @@ import type { Entry, Store, StoreEvent, Watch } from './store.ts'
 export const RESOURCE_PREFIXES: readonly string[] = ['/calico/resources/v3/projectcalico.org/', '/registry/']
 
 export type ResourceHandlers = {
-  /** Current values, at most one for a key. */
-  readonly changes: (changes: readonly Change<ResourceKey, Resource>[]) => void
+  /** Current values, at most one for a key, and the store's revision that they bring the receiver up to. */
+  readonly changes: (changes: readonly Change<ResourceKey, Resource>[], revision: number) => void
   /** All prefixes were listed; called once. */
   readonly inSync: () => void
   /**
@@ -44,7 +44,7 @@ export function watchAll(store: Store, handlers: ResourceHandlers, options: Watc
   const follow = async (prefix: string, view: View): Promise<void> => {
     const listed = await listUntilDone(prefix)
     if (listed === undefined) return
-    view.replaceAll(listed.entries)
+    view.replaceAll(listed.entries, listed.revision)
     if (!view.listed) {
       view.listed = true
       if (--waiting === 0) handlers.inSync()
@@ -53,8 +53,8 @@ export function watchAll(store: Store, handlers: ResourceHandlers, options: Watc
     watches.set(
       prefix,
       store.watch(prefix, listed.revision, {
-        events: events => {
-          if (!abort.signal.aborted) view.apply(events)
+        events: (events, revision) => {
+          if (!abort.signal.aborted) view.apply(events, revision)
         },
         closed: error => {
           if (abort.signal.aborted || error === undefined) return
@@ -100,22 +100,23 @@ class View {
     this.#handlers = handlers
   }
 
-  replaceAll(entries: readonly Entry[]): void {
+  replaceAll(entries: readonly Entry[], revision: number): void {
     const present = new Set(entries.map(({ key }) => key))
     const changes = [...this.#held.keys()].filter(key => !present.has(key)).flatMap(key => this.#remove(key))
     for (const entry of entries) {
       if (this.#held.get(entry.key)?.revision !== entry.modRevision) changes.push(...this.#put(entry))
     }
-    this.#deliver(changes)
+    this.#deliver(changes, revision)
   }
 
-  apply(events: readonly StoreEvent[]): void {
-    this.#deliver(events.flatMap(event => (event.kind === 'put' ? this.#put(event.entry) : this.#remove(event.key))))
+  apply(events: readonly StoreEvent[], revision: number): void {
+    const changes = events.flatMap(e => (e.kind === 'put' ? this.#put(e.entry) : this.#remove(e.key)))
+    this.#deliver(changes, revision)
   }
 
-  #deliver(changes: readonly Change<ResourceKey, Resource>[]): void {
+  #deliver(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
     const latest = new Map(changes.map(change => [change.key, change]))
-    if (latest.size > 0) this.#handlers.changes([...latest.values()])
+    if (latest.size > 0) this.#handlers.changes([...latest.values()], revision)
   }
 
   #put(entry: Entry): Change<ResourceKey, Resource>[] {

@@ -1,0 +1,121 @@
+// Clusters for the benchmarks, in the shape that a real Calico was measured with: policies of ten rules on one pod, each
+// rule with a selector of its own that picks 20 addresses, and one UDP port; the last rule picks the pod that sends.
+// Everything is a typed resource, so that a benchmark may change one and feed the change to whatever it measures.
+import {
+  decodeResource,
+  type GlobalNetworkPolicy,
+  keyOf,
+  type Resource,
+  type Snapshot,
+  snapshotOf,
+  type WorkloadEndpoint,
+} from '../src/core/resources/resource.ts'
+
+export const NODE = 'node0'
+/** The pods of the node: what they are called and where. */
+export const SENDER = { name: 'a', address: '10.65.0.2' } as const
+export const RECEIVER = { name: 'b', address: '10.65.0.3' } as const
+
+export type Shape = {
+  readonly policies: number
+  readonly rulesPerPolicy: number
+  /** Addresses that a rule's selector picks. */
+  readonly members: number
+  /** Addresses of one remote endpoint; more make the same sets with fewer resources. */
+  readonly addressesPerEndpoint?: number
+}
+
+export type Scenario = {
+  readonly resources: readonly Resource[]
+  readonly snapshot: Snapshot
+  readonly policies: readonly GlobalNetworkPolicy[]
+  readonly remote: readonly WorkloadEndpoint[]
+  /** The UDP port of the rule that lets the sender through. */
+  readonly openPort: number
+}
+
+/** Every rule has its own up to this many; then they repeat, always with another selector. */
+const PORTS = 20_000
+const FIRST_PORT = 20_000
+
+export const portOf = (rule: number): number => FIRST_PORT + (rule % PORTS)
+export const setLabel = (rule: number): string => `s${rule}`
+
+/** A document as a resource; these are ours, so one that is refused is a bug. */
+export function resource<T extends Resource>(document: object): T {
+  const decoded = decodeResource(document)
+  if (!decoded.ok) throw new Error(`${JSON.stringify(document)}: ${JSON.stringify(decoded.problems)}`)
+  return decoded.value as T
+}
+
+type EndpointSpec = {
+  readonly name: string
+  readonly node: string
+  readonly addresses: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export const endpoint = ({ name, node, addresses, labels }: EndpointSpec): WorkloadEndpoint =>
+  resource({
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'WorkloadEndpoint',
+    metadata: { name: `${node}-k8s-${name}-eth0`, namespace: 'default', labels },
+    spec: {
+      ...{ orchestrator: 'k8s', node, pod: name, endpoint: 'eth0', interfaceName: `cali${name}` },
+      ipNetworks: addresses.map(a => `${a}/32`),
+      profiles: ['projectcalico-default-allow'],
+    },
+  })
+
+/** The policy with this number; its rules are those from `index * rulesPerPolicy` on. */
+export function policy(index: number, rulesPerPolicy: number): GlobalNetworkPolicy {
+  const first = index * rulesPerPolicy
+  const ingress = Array.from({ length: rulesPerPolicy }, (_, i) => ({
+    action: 'Allow',
+    protocol: 'UDP',
+    source: { selector: `set == '${setLabel(first + i)}'` },
+    destination: { ports: [portOf(first + i)] },
+  }))
+  return resource({
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'GlobalNetworkPolicy',
+    metadata: { name: `p${String(index).padStart(5, '0')}` },
+    spec: { order: index, selector: "role == 'server'", types: ['Ingress'], ingress },
+  })
+}
+
+/** The n-th remote address. */
+export const remoteAddress = (n: number): string => `10.${128 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`
+
+export function scenario(shape: Shape): Scenario {
+  const { members, rulesPerPolicy, addressesPerEndpoint = 1 } = shape
+  const rules = shape.policies * rulesPerPolicy
+  const policies = Array.from({ length: shape.policies }, (_, index) => policy(index, rulesPerPolicy))
+  const remote: WorkloadEndpoint[] = []
+  for (let rule = 0; rule < rules; rule++) {
+    for (let at = 0; at < members; at += addressesPerEndpoint) {
+      const first = rule * members + at
+      const count = Math.min(addressesPerEndpoint, members - at)
+      const addresses = Array.from({ length: count }, (_, i) => remoteAddress(first + i))
+      remote.push(endpoint({ name: `r${first}`, node: 'node1', addresses, labels: { set: setLabel(rule) } }))
+    }
+  }
+  const last = { set: setLabel(rules - 1) }
+  const resources: Resource[] = [
+    resource({
+      apiVersion: 'projectcalico.org/v3',
+      kind: 'Tier',
+      metadata: { name: 'default' },
+      spec: { order: 1_000_000, defaultAction: 'Deny' },
+    }),
+    endpoint({ name: SENDER.name, node: NODE, addresses: [SENDER.address], labels: last }),
+    endpoint({ name: RECEIVER.name, node: NODE, addresses: [RECEIVER.address], labels: { role: 'server' } }),
+    ...remote,
+    ...policies,
+  ]
+  return { resources, snapshot: snapshotOf(resources), policies, remote, openPort: portOf(rules - 1) }
+}
+
+/** The snapshot with one resource written, as a datastore's change leaves it. */
+export const withResource = (snapshot: Snapshot, changed: Resource): Snapshot =>
+  new Map(snapshot).set(keyOf(changed), changed)

@@ -1,0 +1,143 @@
+// ADD: addresses, link, annotations, policy, in this order; whatever fails, everything before it is undone. Repeated for
+// the same container it finds what is there and gives the same answer.
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HOST_MAC } from '../../core/base/register.ts'
+import { CNI_ERROR, CniError } from '../../core/cni/error.ts'
+import { handleOf } from '../../core/cni/handle.ts'
+import type { AddRequest } from '../../core/cni/request.ts'
+import { appendResult, type CniResult } from '../../core/cni/result.ts'
+import { type Addr, familyOf } from '../../core/net/addr.ts'
+import { hostPrefix } from '../../core/net/prefix.ts'
+import type { ResourceKey } from '../../core/resources/cause.ts'
+import { checkPod } from '../../io/cni/check-pod.ts'
+import {
+  type ConnectedPod,
+  connectPod,
+  disconnectPod,
+  GATEWAYS,
+  hasIpv6,
+  ownerOf,
+  type PodWiring,
+  readPodLink,
+} from '../../io/cni/pod-network.ts'
+import { giveAddresses } from './cni-addresses.ts'
+import { type CniDeps, requireReady, step, type Workload } from './cni-deps.ts'
+
+type Undo = { readonly what: string; readonly run: () => unknown }
+
+/** Gives the result. `findWorkload` is asked once the datastore is known to be ready. */
+export async function add(
+  deps: CniDeps,
+  request: AddRequest,
+  findWorkload: () => Promise<Workload>,
+): Promise<CniResult> {
+  await requireReady(deps)
+  const workload = await findWorkload()
+  const undo: Undo[] = []
+  try {
+    return await build(deps, request, { workload, undo })
+  } catch (error) {
+    for (const { what, run } of undo.reverse()) {
+      try {
+        await run()
+      } catch (err) {
+        deps.log.error({ err, workload: workload.title }, `after a failed ADD ${what} could not be undone: DEL will`)
+      }
+    }
+    throw error
+  }
+}
+
+async function build(
+  deps: CniDeps,
+  { config, attachment, prevResult }: AddRequest,
+  { workload, undo }: { workload: Workload; undo: Undo[] },
+): Promise<CniResult> {
+  const handle = handleOf(config.name, attachment.containerId)
+  undo.push({ what: 'the allocation of addresses', run: () => deps.ipam.releaseByHandle(handle) })
+  const addresses = await step(`cannot allocate addresses for ${workload.title}`, () =>
+    giveAddresses(deps, handle, workload),
+  )
+  if (addresses.some(address => familyOf(address) === 6) && !hasIpv6(deps)) {
+    throw new CniError(
+      CNI_ERROR.INVALID_CONFIG,
+      `${workload.title} asks for IPv6, which this node's kernel does not have`,
+    )
+  }
+  const wiring: PodWiring = {
+    netns: attachment.netns,
+    interface: attachment.ifName,
+    hostInterface: workload.hostInterface,
+    owner: handle,
+    addresses,
+    mtu: config.mtu ?? deps.mtu?.(),
+    mac: workload.wishes.mac,
+    allowForwarding: config.allowForwarding,
+  }
+  undo.push({ what: 'the interface', run: () => disconnectOwn(deps, wiring) })
+  const ends = await step(`cannot connect ${workload.title}`, () => connect(deps, wiring))
+  undo.push({ what: 'the writing of annotations', run: () => workload.withdraw() })
+  const endpoint = await workload.publish(addresses)
+  if (endpoint !== undefined) {
+    await step(`no policy for ${workload.title}`, () =>
+      waitForPolicy(deps, { endpoint, addresses, limit: config.policyTimeoutSeconds }),
+    )
+  }
+  const own = resultOf(wiring, ends)
+  const withDns = { ...own, dns: config.dns }
+  return prevResult === undefined ? withDns : appendResult(prevResult, withDns)
+}
+
+/** Only what this ADD made: it may have failed before it took an older container's link away. */
+function disconnectOwn(deps: CniDeps, { hostInterface, owner }: PodWiring): void {
+  const found = ownerOf(hostInterface, deps)
+  if (found === owner || found === '') disconnectPod(hostInterface, deps)
+}
+
+/** A link that is just as wanted stays: its container may be running. */
+async function connect(deps: CniDeps, wiring: PodWiring): Promise<ConnectedPod> {
+  if (!existsSync(wiring.netns)) {
+    throw new CniError(CNI_ERROR.UNKNOWN_CONTAINER, `there is no network namespace ${wiring.netns}`)
+  }
+  const faults = checkPod(wiring, deps)
+  return (faults.length === 0 ? readPodLink(wiring) : undefined) ?? (await connectPod(wiring, deps))
+}
+
+type Awaited = { readonly endpoint: ResourceKey; readonly addresses: readonly Addr[]; readonly limit: number }
+
+/**
+ * Until the kernel has the endpoint's policy. With a limit of its own in the configuration ADD goes on after it, as
+ * Calico does: the interface drops everything until then, so nothing is open meanwhile.
+ */
+async function waitForPolicy(deps: CniDeps, { endpoint, addresses, limit }: Awaited): Promise<void> {
+  const programmed = deps.waitProgrammed(endpoint, addresses)
+  if (limit === 0) return programmed
+  const timer = new AbortController()
+  // What comes after the limit is nobody's any more, a rejection included.
+  const quiet = programmed.catch(() => {})
+  const late = sleep(limit * 1000, 'late', { signal: timer.signal }).catch(() => undefined)
+  const first = await Promise.race([quiet, late])
+  timer.abort()
+  if (first === 'late')
+    deps.log.warn({ endpoint, seconds: limit }, 'policy is not in the kernel yet: ADD goes on without')
+}
+
+function resultOf(wiring: PodWiring, { mac, mtu }: ConnectedPod): CniResult {
+  return {
+    interfaces: [
+      { name: wiring.hostInterface, mac: HOST_MAC, mtu },
+      { name: wiring.interface, mac, mtu, sandbox: wiring.netns },
+    ],
+    ips: wiring.addresses.map(address => ({
+      address: hostPrefix(address),
+      gateway: GATEWAYS[familyOf(address)],
+      interface: 1,
+    })),
+    routes: wiring.addresses.map(address => ({
+      dst: familyOf(address) === 4 ? '0.0.0.0/0' : '::/0',
+      gw: GATEWAYS[familyOf(address)],
+    })),
+    dns: {},
+  }
+}

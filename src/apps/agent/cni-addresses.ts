@@ -1,0 +1,60 @@
+// A container's addresses: those it has already, else those asked for, else one of each family from the pools that
+// qualify. All or none.
+
+import type { IPPoolLike } from '../../core/ipam/pools.ts'
+import { type Addr, FAMILIES, familyOf } from '../../core/net/addr.ts'
+import { matches } from '../../core/selector/match.ts'
+import { selector } from '../../core/selector/parse.ts'
+import { readHandleAddresses } from '../../io/cni/handles.ts'
+import { type CniDeps, isNotFound, type Workload } from './cni-deps.ts'
+
+async function readPools({ resources, log }: CniDeps): Promise<IPPoolLike[]> {
+  const { items, undecodable } = await resources.list('IPPool')
+  for (const { key, problems } of undecodable) log.warn({ key, problems }, 'an IP pool is not valid and is passed over')
+  return items.map(({ metadata, spec }) => ({ name: metadata.name, ...spec }))
+}
+
+async function nodeLabels({ resources, node }: CniDeps): Promise<Readonly<Record<string, string>>> {
+  try {
+    return (await resources.get('Node', { name: node })).metadata.labels ?? {}
+  } catch (error) {
+    if (isNotFound(error)) return {}
+    throw error
+  }
+}
+
+/** Whether what the container has is what it would be given: nothing more, nothing less. */
+function suffices(held: readonly Addr[], { wishes }: Workload): boolean {
+  if (wishes.addresses.length > 0) {
+    return held.length === wishes.addresses.length && wishes.addresses.every(address => held.includes(address))
+  }
+  const count = (family: number): number => held.filter(address => familyOf(address) === family).length
+  return FAMILIES.every(family => count(family) === (wishes.families.includes(family) ? 1 : 0))
+}
+
+/** Gives the handle its addresses, IPv4 first. Throws an IpamError; what may be left then goes with the handle. */
+export async function giveAddresses(deps: CniDeps, handle: string, workload: Workload): Promise<readonly Addr[]> {
+  const { ipam, node, resources } = deps
+  const { wishes, attributes, namespaceLabels } = workload
+  const held = await readHandleAddresses(resources.store, handle)
+  if (held.length > 0) {
+    if (suffices(held, workload)) return held
+    await ipam.releaseByHandle(handle)
+  }
+  const request = { node, handle, attributes, pools: await readPools(deps) }
+  if (wishes.addresses.length > 0) {
+    for (const address of wishes.addresses) await ipam.assignIp(address, request)
+    return wishes.addresses
+  }
+  const labels = await nodeLabels(deps)
+  const { v4, v6 } = await ipam.autoAssign({
+    ...request,
+    num4: wishes.families.includes(4) ? 1 : 0,
+    num6: wishes.families.includes(6) ? 1 : 0,
+    requested4: wishes.pools[4],
+    requested6: wishes.pools[6],
+    matchesNode: text => matches(selector(text), labels),
+    matchesNamespace: text => matches(selector(text), namespaceLabels),
+  })
+  return [...v4, ...v6]
+}

@@ -1,0 +1,240 @@
+// get, why, status, ipam and version, as a person types them.
+import assert from 'node:assert/strict'
+import path from 'node:path'
+import { test } from 'node:test'
+import { allocate, encodeBlock, newBlock } from '../../core/ipam/block.ts'
+import { blockKey } from '../../core/ipam/keys.ts'
+import { prefix } from '../../core/net/prefix.ts'
+import type { AgentStatus, OutcomeCounter } from './agents.ts'
+import { EXAMPLES, SEED, shell, WORLD } from './shell.fixture.ts'
+
+test('get: tables, formats and scopes', async () => {
+  const { gingham } = shell()
+  await gingham(['apply', '-f', '-'], WORLD)
+  await gingham(['apply', '-f', SEED, '-f', path.join(EXAMPLES, 'quarantine-tier.yaml')])
+  assert.equal(
+    (await gingham(['get', 'networkpolicies', '-A', '-o', 'wide'])).out,
+    'NAMESPACE   NAME                        TIER      ORDER   SELECTOR             \n' +
+      "default     allow-backend-to-frontend   default   100     role == 'frontend'   \n\n",
+  )
+  assert.equal(
+    (await gingham(['get', 'np'])).out,
+    'NAME                        TIER      \nallow-backend-to-frontend   default   \n\n',
+  )
+  assert.equal(
+    (await gingham(['get', 'tiers'])).out,
+    'NAME            ORDER   \nsecurity        100     \nkube-admin      1000    \ndefault         1e+06   \nkube-baseline   1e+07   \n\n',
+  )
+  assert.equal(
+    (await gingham(['get', 'wep', '-n', 'default'])).out,
+    'NAMESPACE   WORKLOAD   NODE     NETWORKS                  INTERFACE         \n' +
+      'default     frontend   node-a   10.0.0.1/32,fd00::1/128   cali9b723216629   \n' +
+      'default     other      node-a   10.0.0.3/32               calibaee662cd2c   \n' +
+      'default     backend    node-b   10.0.0.2/32,fd00::2/128   cali1e9261921dc   \n\n',
+  )
+  assert.equal((await gingham(['get', 'pods', '-o', 'name'])).out, 'pod/backend\npod/frontend\npod/other\n')
+  const list = JSON.parse((await gingham(['get', 'profiles', '-o', 'json'])).out)
+  assert.equal(list.kind, 'ProfileList')
+  assert.deepEqual(
+    list.items.map((item: { metadata: { name: string } }) => item.metadata.name),
+    ['kns.default', 'projectcalico-default-allow'],
+  )
+  assert.match((await gingham(['get', '-f', SEED])).out, /^NAMESPACE {3}NAME .*\ndefault {5}allow-backend-to-frontend /)
+})
+
+test('get: errors', async () => {
+  const { gingham } = shell()
+  const errors: [string[], string][] = [
+    [['get', 'wombats'], "failed to get resources: resource type 'wombats' is not supported"],
+    [['get', 'gnp', '-A'], 'failed to get resources: GlobalNetworkPolicy is not namespaced'],
+    [
+      ['get', 'np', '-n', 'a', '-A'],
+      'failed to get resources: cannot use both --namespace and --all-namespaces flags at the same time',
+    ],
+    [
+      ['get', 'np', 'x', '-A'],
+      'failed to get resources: cannot use --all-namespace flag for getting a single resource',
+    ],
+    [['get', 'np', '-o', 'xml'], "unrecognized output format 'xml'"],
+    [
+      ['get', 'np', 'x'],
+      'failed to get resources: resource does not exist: NetworkPolicy(default/x) with error: <nil>',
+    ],
+    [['get'], 'no input (fix: -f FILE, or -f - for standard input)'],
+    [
+      ['delete', 'tier', 'default'],
+      "Failed to delete 'Tier' resource: operation Delete is not supported on Tier(default): Cannot delete default tier",
+    ],
+  ]
+  for (const [args, message] of errors) {
+    assert.deepEqual(await gingham(args), { code: 1, out: '', err: `Error: ${message}\n` }, args.join(' '))
+  }
+  assert.equal((await gingham(['get', 'np', '--what'])).code, 1)
+})
+
+const COUNTERS: readonly OutcomeCounter[] = [
+  { cause: 'Tier default ingress default Deny', direction: 'ingress', chain: 'outcome-1', packets: 3, bytes: 180 },
+  { cause: 'Tier default ingress default Deny', direction: 'ingress', chain: 'outcome-2', packets: 4, bytes: 240 },
+]
+
+test('why: text, JSON, both families, the kernel, mistakes', async () => {
+  const { gingham } = shell({ counters: { 'node-a': COUNTERS } })
+  await gingham(['apply', '-f', '-'], WORLD)
+  await gingham(['apply', '-f', SEED])
+  const denied = await gingham(['why', 'default/other', 'frontend', 'tcp/80'])
+  assert.equal(denied.code, 0)
+  const lines = denied.out.split('\n')
+  assert.equal(lines[0], 'DENIED default/other -> default/frontend tcp/80 (10.0.0.3 -> 10.0.0.1)')
+  assert.ok(denied.out.includes("source does not match role == 'backend' (labels role=other)"))
+  assert.ok(
+    lines.includes(
+      'seen by the kernel on node-a: 7 packets, 420 bytes decided in ingress by Tier default ingress default Deny (all flows)',
+    ),
+    denied.out,
+  )
+  assert.equal((await gingham(['why', 'other', 'frontend', '80', '--exit-code'])).code, 2)
+
+  const allowed = await gingham(['why', 'frontend', 'backend', 'tcp/http', '--exit-code'])
+  assert.equal(allowed.code, 0)
+  assert.match(allowed.out, /^ALLOWED default\/frontend -> default\/backend tcp\/8080 \(10\.0\.0\.1 -> 10\.0\.0\.2\)\n/)
+  assert.match(allowed.out, /\nIPv6 \(fd00::1 -> fd00::2\): the same, for the same reasons\n$/)
+  assert.match((await gingham(['why', 'frontend', 'backend', 'icmp', '-6'])).out, /^ALLOWED .* icmpv6 type 128 code 0 /)
+
+  const [answer] = JSON.parse((await gingham(['why', 'other', 'frontend', 'tcp/80', '-o', 'json'])).out)
+  assert.equal(answer.verdict, 'deny')
+  assert.equal(answer.ingress.cause.kind, 'tier')
+  assert.equal(answer.kernel[1].packets, 7)
+
+  const wrong: [string[], RegExp][] = [
+    [['why', 'nobody', 'frontend', 'tcp/80'], /there is no pod default\/nobody \(see gingham get pods -A\)/],
+    [['why', 'prod/frontend', 'backend', 'tcp/80'], /did you mean default\/frontend\?/],
+    [['why', 'frontend', 'backend', 'quic/80'], /'quic\/80' is no service/],
+    [['why', 'frontend', 'backend', 'tcp/ssh'], /default\/backend has no port named ssh/],
+    [['why', 'other', 'backend', 'tcp/80', '-6'], /have no address of one family for this over IPv6/],
+  ]
+  for (const [args, pattern] of wrong) {
+    const { code, err } = await gingham(args)
+    assert.equal(code, 1)
+    assert.match(err, pattern)
+  }
+})
+
+const HEALTHY: AgentStatus = {
+  node: 'node-a',
+  version: '0.1.0',
+  pid: 7,
+  uptimeSeconds: 130,
+  ready: true,
+  datastore: { connected: true, inSync: true, revision: 45 },
+  dataplane: {
+    programmed: true,
+    programmedRevision: 45,
+    lastWriteAt: '2026-01-01T00:00:00Z',
+    table: 'gingham',
+    endpoints: 2,
+    atoms: 3,
+    rows: 4,
+    outcomes: 5,
+    problems: [],
+  },
+  bgp: {
+    established: 1,
+    peers: [{ name: 'node-b', address: '172.31.0.2', state: 'Established', since: null, routes: 3 }],
+  },
+  pods: 2,
+}
+
+test('status: all well, and what is wrong with the fix', async () => {
+  const well = await shell({ status: { 'node-a': { ok: true, value: HEALTHY } } }).gingham(['status'])
+  assert.deepEqual(well, {
+    code: 0,
+    err: '',
+    out: `NODE    STATE  DATASTORE        KERNEL              POLICY                                    BGP  PODS  UP
+node-a  ok     in sync, rev 45  programmed, rev 45  2 endpoints, 3 atoms, 4 rows, 5 outcomes  1/1  2     2m
+
+1 of 1 nodes ready, 0 problems
+`,
+  })
+  const sick: AgentStatus = {
+    ...HEALTHY,
+    ready: false,
+    datastore: { connected: false, inSync: true, revision: 44 },
+    dataplane: { ...HEALTHY.dataplane, problems: ['interface cali1 is gone'] },
+    bgp: { established: 0, peers: [{ name: 'node-a', address: '172.31.0.1', state: 'Active' }] },
+  }
+  const { gingham } = shell({
+    status: {
+      'node-a': { ok: true, value: HEALTHY },
+      'node-b': { ok: true, value: sick },
+      'node-c': { ok: false, why: 'nobody listens' },
+    },
+  })
+  const { code, out } = await gingham(['status'])
+  assert.equal(code, 1)
+  assert.match(out, /node-b {2}NOT READY/)
+  assert.match(out, /node-b {2}the datastore is away; what was known at revision 44 stays enforced +fix: /)
+  assert.match(out, /node-b {2}interface cali1 is gone +fix: /)
+  assert.match(out, /node-b {2}BGP session with node-a \(172\.31\.0\.1\) is Active +fix: /)
+  assert.match(out, /node-c {2}no answer: nobody listens +fix: /)
+  assert.match(out, /\n1 of 3 nodes ready, 4 problems\n$/)
+  const json = JSON.parse((await gingham(['status', '-o', 'json'])).out)
+  assert.equal(json.nodes.length, 3)
+  assert.equal((await shell().gingham(['status'])).code, 1)
+})
+
+test('a node that the datastore knows and that has no agent is a problem', async () => {
+  const { gingham } = shell({ status: { 'node-a': { ok: true, value: HEALTHY } } })
+  const node = (name: string): string => `apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: ${name}}\n`
+  await gingham(['apply', '-f', '-'], `${node('node-a')}---\n${node('node-b')}`)
+  const { code, out } = await gingham(['status'])
+  assert.equal(code, 1)
+  assert.match(out, /node-b {2}DOWN/)
+})
+
+test('ipam show', async () => {
+  const { gingham, store } = shell()
+  const pool = 'apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.20.0.0/16}\n'
+  await gingham(['apply', '-f', '-'], pool)
+  const holder = (node: string, pod: string) => ({
+    handleId: `net.${pod}`,
+    secondary: new Map([
+      ['node', node],
+      ['namespace', 'default'],
+      ['pod', pod],
+    ]),
+    rest: {},
+  })
+  const empty = newBlock(prefix('10.20.247.0/26'), 'host:node-a', new Date(0))
+  const block = allocate(allocate(empty, [5], holder('node-a', 'x')), [6], holder('node-b', 'y'))
+  await store.put(blockKey(block.cidr), encodeBlock(block))
+  assert.equal(
+    (await gingham(['ipam', 'show', '--show-blocks'])).out,
+    `+----------+----------------+-----------+------------+--------------+--------------+
+| GROUPING | CIDR           | IPS TOTAL | IPS IN USE | IPS RESERVED | IPS FREE     |
++----------+----------------+-----------+------------+--------------+--------------+
+| IP Pool  | 10.20.0.0/16   |     65536 |     2 (0%) |       0 (0%) | 65534 (100%) |
+| Block    | 10.20.247.0/26 |        64 |     2 (3%) |       0 (0%) |     62 (97%) |
++----------+----------------+-----------+------------+--------------+--------------+
+`,
+  )
+  assert.equal(
+    (await gingham(['ipam', 'show', '--ip', '10.20.247.5'])).out,
+    'IP 10.20.247.5 is in use\nHandle ID: net.x\nActive Owner Attributes:\n  namespace: default\n  node: node-a\n  pod: x\n',
+  )
+  assert.equal((await gingham(['ipam', 'show', '--ip', '10.20.247.7'])).out, '10.20.247.7 is not assigned\n')
+  assert.match(
+    (await gingham(['ipam', 'show', '--show-borrowed'])).out,
+    /\| 10\.20\.247\.6 \| node-b +\| 10\.20\.247\.0\/26 \| node-a +\| pod +\| default\/y +\|/,
+  )
+  assert.match((await gingham(['ipam', 'show', '--show-configuration'])).out, /\| StrictAffinity +\| false \|/)
+})
+
+test('version and help', async () => {
+  const { gingham } = shell()
+  assert.equal((await gingham(['version', '--client'])).out, 'Client Version:    v1.2.3\n')
+  for (const command of ['apply', 'create', 'replace', 'delete', 'get', 'validate', 'why', 'status', 'version']) {
+    const { code, out } = await gingham([command, '--help'])
+    assert.equal(code, 0)
+    assert.match(out, /Examples:\n {2}gingham /, command)
+  }
+})

@@ -1,0 +1,90 @@
+// `gingham status`: one line per node, then what is wrong, one line each with the fix, then a count. Exit 1 if any node is
+// unready or does not answer, so that a script can wait for it.
+import type { AgentStatus, Answer } from './agents.ts'
+import { columns } from './table.ts'
+
+export type NodeAnswer = { readonly node: string; readonly answer: Answer<AgentStatus> }
+type Fault = { readonly node: string; readonly text: string; readonly fix: string }
+
+/** `45s`, `12m`, `3h`, `2d`: how kubectl writes ages. */
+export function age(seconds: number): string {
+  const s = Math.max(0, Math.floor(seconds))
+  if (s < 120) return `${s}s`
+  if (s < 2 * 3600) return `${Math.floor(s / 60)}m`
+  if (s < 2 * 86400) return `${Math.floor(s / 3600)}h`
+  return `${Math.floor(s / 86400)}d`
+}
+
+function faults({ node, answer }: NodeAnswer): Fault[] {
+  if (!answer.ok)
+    return [{ node, text: `no answer: ${answer.why}`, fix: 'start the node agent again (npm start for the lab)' }]
+  const { datastore, dataplane, bgp, ready } = answer.value
+  const found: Fault[] = []
+  const fault = (text: string, fix: string): void => void found.push({ node, text, fix })
+  if (!datastore.connected) {
+    fault(
+      `the datastore is away; what was known at revision ${datastore.revision} stays enforced`,
+      'start the datastore again; the agent connects by itself',
+    )
+  } else if (!datastore.inSync) fault('still reading the datastore', 'wait; if it stays, read the agent log')
+  if (!dataplane.programmed) {
+    fault('the kernel does not have the policies yet; new pods stay closed', 'wait; if it stays, read the agent log')
+  }
+  for (const problem of dataplane.problems) fault(problem, 'read the agent log; the agent keeps trying')
+  for (const peer of bgp?.peers ?? []) {
+    if (peer.state.toLowerCase() !== 'established') {
+      fault(
+        `BGP session with ${peer.name} (${peer.address}) is ${peer.state}`,
+        'see that this peer runs and is reachable',
+      )
+    }
+  }
+  if (!ready && found.length === 0) fault('the agent says that it is not ready', 'read the agent log')
+  return found
+}
+
+function row({ node, answer }: NodeAnswer): string[] {
+  if (!answer.ok) return [node, 'DOWN', '-', '-', '-', '-', '-', '-']
+  const { ready, datastore, dataplane, bgp, pods, uptimeSeconds } = answer.value
+  const store = !datastore.connected ? 'away' : datastore.inSync ? `in sync, rev ${datastore.revision}` : 'reading'
+  const kernel = dataplane.programmed ? `programmed, rev ${dataplane.programmedRevision}` : 'not programmed'
+  const sizes = `${dataplane.endpoints} endpoints, ${dataplane.atoms} atoms, ${dataplane.rows} rows, ${dataplane.outcomes} outcomes`
+  return [
+    node,
+    ready ? 'ok' : 'NOT READY',
+    store,
+    kernel,
+    sizes,
+    bgp ? `${bgp.established}/${bgp.peers.length}` : 'off',
+    String(pods ?? dataplane.endpoints),
+    age(uptimeSeconds),
+  ]
+}
+
+/** The lines to print and whether every node is well. */
+export function printStatus(answers: readonly NodeAnswer[]): {
+  readonly lines: readonly string[]
+  readonly ok: boolean
+} {
+  if (answers.length === 0) {
+    return { lines: ['no node agent is known here (fix: start the lab with npm start, or set GINGHAM_RUN)'], ok: false }
+  }
+  const heading = ['NODE', 'STATE', 'DATASTORE', 'KERNEL', 'POLICY', 'BGP', 'PODS', 'UP']
+  const lines = columns([heading, ...answers.map(row)])
+  const found = answers.flatMap(faults)
+  if (found.length > 0) {
+    lines.push('', 'Problems')
+    lines.push(
+      ...columns(
+        found.map(f => [f.node, f.text, `fix: ${f.fix}`]),
+        '  ',
+      ),
+    )
+  }
+  const well = answers.filter(({ answer }) => answer.ok && answer.value.ready).length
+  lines.push(
+    '',
+    `${well} of ${answers.length} nodes ready, ${found.length} ${found.length === 1 ? 'problem' : 'problems'}`,
+  )
+  return { lines, ok: well === answers.length }
+}

@@ -1,0 +1,94 @@
+// The processes of the lab: the datastore's server, and on each node the agent (which starts its BIRD). They are what runs
+// on real machines; only their places are the lab's.
+import { request } from 'node:http'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Part, startPart } from './part.ts'
+import { NODES, names } from './plan.ts'
+import type { RunFolder } from './run-folder.ts'
+
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..')
+const program = (app: string): string => path.join(ROOT, 'src/apps', app, 'main.ts')
+
+/** How long a part may take to come up, or a change to arrive everywhere. */
+const PATIENCE_MS = 30_000
+
+export type AgentStatus = {
+  readonly ready: boolean
+  readonly dataplane: { readonly programmedRevision: number; readonly problems: readonly string[] }
+  readonly bgp: { readonly established: number; readonly peers: readonly { readonly routes: number }[] } | null
+}
+export type OutcomeCounter = { readonly cause: string; readonly direction: string; readonly packets: number }
+
+export const agentSocket = (run: string, node: string): string => path.join(run, 'agents', `${node}.sock`)
+export const datastoreSocket = (run: string): string => path.join(run, 'datastore.sock')
+
+/** Starts the datastore's server; its clients wait for it by themselves. */
+export const startDatastore = (folder: RunFolder): Part =>
+  startPart(folder, {
+    name: 'datastore',
+    command: [
+      ...[process.execPath, program('datastore')],
+      ...['--file', path.join(folder.path, 'datastore.db'), '--socket', datastoreSocket(folder.path)],
+    ],
+  })
+
+/** Starts a node's agent in the node's network namespace. Its log is rotated by itself; what it prints is kept beside. */
+export const startAgent = (folder: RunFolder, prefix: string, node: string): Part =>
+  startPart(folder, {
+    name: `agent-${node}`,
+    namespace: names(prefix).node(node),
+    command: [
+      ...[process.execPath, program('agent'), '--node', node, '--run', folder.path],
+      ...['--log', path.join(folder.path, 'log', `agent-${node}.json`)],
+    ],
+  })
+
+function get<T>(socketPath: string, url: string): Promise<T | undefined> {
+  return new Promise(resolve => {
+    const req = request({ socketPath, path: url, timeout: 3000 }, res => {
+      let body = ''
+      res.setEncoding('utf8').on('data', chunk => {
+        body += chunk
+      })
+      res.on('end', () => resolve(JSON.parse(body) as T))
+    })
+    req.on('error', () => resolve(undefined))
+    req.on('timeout', () => req.destroy())
+    req.end()
+  })
+}
+
+export const readStatus = (run: string, node: string): Promise<AgentStatus | undefined> =>
+  get<AgentStatus>(agentSocket(run, node), '/status')
+
+/** Packets counted so far, by node, direction and cause. */
+export async function readCounters(run: string): Promise<Map<string, number>> {
+  const counted = new Map<string, number>()
+  for (const { name } of NODES) {
+    const answer = await get<{ outcomes: readonly OutcomeCounter[] }>(agentSocket(run, name), '/counters')
+    for (const { cause, direction, packets } of answer?.outcomes ?? []) {
+      const key = counterKey(name, direction, cause)
+      counted.set(key, (counted.get(key) ?? 0) + packets)
+    }
+  }
+  return counted
+}
+
+export const counterKey = (node: string, direction: string, cause: string): string => `${node} ${direction} ${cause}`
+
+/** Waits until every node's agent says that something holds; the error names the nodes for which it does not. */
+export async function waitForAgents(run: string, what: string, holds: (status: AgentStatus) => boolean): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS
+  for (;;) {
+    const all = await Promise.all(NODES.map(async ({ name }) => ({ name, status: await readStatus(run, name) })))
+    const missing = all.filter(({ status }) => status === undefined || !holds(status))
+    if (missing.length === 0) return
+    if (performance.now() > deadline) {
+      const said = missing.map(({ name, status }) => `${name}: ${JSON.stringify(status ?? 'no answer')}`)
+      throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s. ${said.join('; ')}. Logs are in ${run}/log.`)
+    }
+    await delay(50)
+  }
+}

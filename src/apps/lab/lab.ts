@@ -1,0 +1,152 @@
+// A whole lab, step by step: network, router, datastore, agents, resources, pods, routes. What `npm start` shows and what the
+// cluster tests use is this.
+import path from 'node:path'
+import { derived } from '../../core/resources/derive.ts'
+import { find, ofKind, type Snapshot } from '../../core/resources/resource.ts'
+import { Bird } from '../../io/bird/bird.ts'
+import { openEmbedded } from '../../io/store/embedded.ts'
+import { RESOURCE_PREFIXES, readSnapshot } from '../../io/store/resource-watch.ts'
+import type { Store } from '../../io/store/store.ts'
+import { agentSocket, datastoreSocket, readCounters, startAgent, startDatastore, waitForAgents } from './cluster.ts'
+import { example, ginghamOk, ROOT, type Said } from './commands.ts'
+import type { Probe } from './matrix.ts'
+import { lastLines } from './part.ts'
+import { NODES, names, RACKS } from './plan.ts'
+import { installPlugin, type LabPod, Pods, type WiredPod } from './pods.ts'
+import { judge, Prober } from './probing.ts'
+import { renderRouter } from './router.ts'
+import type { RunFolder } from './run-folder.ts'
+import type { Steps } from './terminal.ts'
+import { buildTopology } from './topology.ts'
+
+export class Lab {
+  readonly folder: RunFolder
+  readonly prefix: string
+  readonly #steps: Steps
+  #router: Bird | undefined
+  #store: Store | undefined
+  #prober: Prober | undefined
+  #pods: Pods | undefined
+  wired: WiredPod[] = []
+
+  constructor(folder: RunFolder, prefix: string, steps: Steps) {
+    this.folder = folder
+    this.prefix = prefix
+    this.#steps = steps
+  }
+
+  get run(): string {
+    return this.folder.path
+  }
+
+  get store(): Store {
+    this.#store ??= openEmbedded({ socket: datastoreSocket(this.run) })
+    return this.#store
+  }
+
+  /** Everything up to pods that reach one another. */
+  async build(): Promise<void> {
+    const { folder, prefix } = this
+    await this.#steps.step('network', () => {
+      buildTopology(folder, prefix)
+      return `${NODES.map(n => n.name).join(', ')} in ${RACKS.length} racks behind a router`
+    })
+    await this.#steps.step('router', async () => {
+      const command = ['ip', 'netns', 'exec', names(prefix).router, 'bird']
+      this.#router = new Bird({
+        folder: folder.folder('router'),
+        command,
+        onTrouble: w => this.#steps.say(`router: ${w}`),
+      })
+      await this.#router.apply(renderRouter())
+      return 'BIRD as the top-of-rack router, AS 65000'
+    })
+    await this.#steps.step('datastore', async () => {
+      const server = startDatastore(folder)
+      const ended = server.ended.then(end => {
+        throw new Error(`the datastore ended (${end}): ${lastLines(server.log)}`)
+      })
+      await Promise.race([this.store.list('/'), ended])
+      ended.catch(() => {})
+      return 'embedded server, one SQLite file'
+    })
+    await this.#steps.step('agents', async () => {
+      for (const { name } of NODES) startAgent(folder, prefix, name)
+      await waitForAgents(this.run, 'the agents are ready', status => status.ready)
+      return 'one on each node, each with its own BIRD'
+    })
+    await this.#steps.step('resources', async () => {
+      const said = await ginghamOk(this.run, 'apply', '-f', example('lab/cluster.yaml'))
+      await this.settled()
+      return said.stdout.trim()
+    })
+    await this.#steps.step('pods', () => this.#createPods())
+    await this.#steps.step('routes', async () => {
+      // Each node hears of the other nodes' blocks, one of each family.
+      const others = NODES.length - 1
+      await waitForAgents(this.run, 'BGP sessions are established and routes have come', ({ bgp }) => {
+        const peers = bgp?.peers ?? []
+        return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
+      })
+      return 'BGP established in both families; the network carries the routes of the pods'
+    })
+  }
+
+  async #createPods(): Promise<string> {
+    const plugins = new Map(
+      NODES.map(({ name }) => {
+        const client = path.join(ROOT, 'build/cni/gingham')
+        return [name, installPlugin(this.folder, { name, agentSocket: agentSocket(this.run, name), client })]
+      }),
+    )
+    this.#pods = new Pods(this.folder, { prefix: this.prefix, plugins })
+    const { snapshot } = await readSnapshot(this.store)
+    const wanted = [...ofKind(snapshot, 'Pod')].map(
+      ({ metadata, spec }): LabPod => ({ namespace: metadata.namespace!, name: metadata.name, node: spec.nodeName! }),
+    )
+    this.wired = await Promise.all(wanted.map(pod => this.#pods!.create(pod)))
+    await this.settled()
+    return `${this.wired.length}, each wired by the CNI plugin`
+  }
+
+  /** What the datastore holds now, pods seen as endpoints. */
+  async snapshot(): Promise<Snapshot> {
+    return derived((await readSnapshot(this.store)).snapshot)
+  }
+
+  /** Waits until every node's kernel enforces what the datastore holds now. */
+  async settled(): Promise<void> {
+    const lists = await Promise.all(RESOURCE_PREFIXES.map(prefix => this.store.list(prefix)))
+    const revision = Math.max(...lists.flatMap(l => l.entries.map(e => e.modRevision)))
+    await waitForAgents(this.run, `revision ${revision} is enforced`, s => s.dataplane.programmedRevision >= revision)
+  }
+
+  /** Runs `bin/gingham` with a file and waits until every node enforces the outcome. */
+  async use(verb: 'create' | 'apply' | 'delete', file: string): Promise<Said> {
+    const said = await ginghamOk(this.run, verb, '-f', file)
+    await this.settled()
+    return said
+  }
+
+  /** Probes everything, judged by the oracle and by the counters of the kernel. */
+  async probe(): Promise<Probe[]> {
+    this.#prober ??= new Prober(this.wired)
+    const snapshot = await this.snapshot()
+    const before = await readCounters(this.run)
+    const observations = await this.#prober.probeAll()
+    const after = await readCounters(this.run)
+    return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
+  }
+
+  /** The address of a pod, for words to a person. */
+  async podNode(namespace: string, name: string): Promise<string | undefined> {
+    return find(await this.snapshot(), 'Pod', { namespace, name })?.spec.nodeName
+  }
+
+  /** Ends what this process holds; the run folder's record ends the rest. */
+  async stop(): Promise<void> {
+    this.#prober?.close()
+    this.#store?.close()
+    await this.#router?.stop()
+  }
+}

@@ -1,0 +1,202 @@
+// IPAM over a store: runs core's plans step by step, with the clock and chance they need. Work of one process goes one
+// after the other (as Calico's host-wide lock does), so that a node's pods do not compete for its own block; between
+// processes and nodes the plans' compare-and-set decides.
+
+import { openBlock } from '../../core/ipam/affinity.ts'
+import { type AssignContext, assignIp, autoAssign } from '../../core/ipam/assign.ts'
+import type { Block, Moment } from '../../core/ipam/block.ts'
+import { DEFAULT_CONFIG, decodeConfig, encodeConfig, type IpamConfig } from '../../core/ipam/config.ts'
+import { blocksPrefix, CONFIG_KEY, hostOwner, type Owner } from '../../core/ipam/keys.ts'
+import { type Answer, IpamError, type Plan, type Step } from '../../core/ipam/plan.ts'
+import { type IPPoolLike, isEnabled, type PoolUse, selectPools } from '../../core/ipam/pools.ts'
+import { type Release, releaseByHandle, releaseIps, releaseOwner } from '../../core/ipam/release.ts'
+import { blocksOf, type NodeBlocks, type PoolUtilisation, utilisation } from '../../core/ipam/utilisation.ts'
+import type { Addr, Family } from '../../core/net/addr.ts'
+import { FAMILIES, familyOf } from '../../core/net/addr.ts'
+import type { Prefix } from '../../core/net/prefix.ts'
+import { type Entry, type Store, StoreError } from '../store/store.ts'
+
+export type IpamDeps = {
+  readonly now: () => Date
+  /** From 0 to below 1; Math.random unless given. */
+  readonly random?: () => number
+}
+
+export type AssignRequest = {
+  readonly node: string
+  readonly handle: string
+  /** Calico's names: pod, namespace, type; `node` and `timestamp` are added. */
+  readonly attributes?: Readonly<Record<string, string>>
+  readonly pools: readonly IPPoolLike[]
+  readonly use?: PoolUse
+  /** Whose blocks: the node's, unless told. */
+  readonly owner?: Owner
+}
+
+export type AutoAssignRequest = AssignRequest & {
+  readonly num4: number
+  readonly num6: number
+  /** Names or CIDRs of pools asked for. */
+  readonly requested4?: readonly string[]
+  readonly requested6?: readonly string[]
+  /** Whether a pool's selector takes the node or the namespace; without it only `all()` does. */
+  readonly matchesNode?: (selector: string) => boolean
+  readonly matchesNamespace?: (selector: string) => boolean
+  readonly reserved?: readonly Prefix[]
+  readonly maxBlocksPerHost?: number
+}
+
+export type Ipam = {
+  /** All addresses asked for, or an `IpamError` and none. */
+  autoAssign(request: AutoAssignRequest): Promise<{ readonly v4: readonly Addr[]; readonly v6: readonly Addr[] }>
+  assignIp(address: Addr, request: AssignRequest): Promise<void>
+  /** Gives the addresses that were free already. */
+  releaseIps(releases: readonly Release[]): Promise<readonly Addr[]>
+  /** Gives the addresses released; none if there is no such handle. Repairs what a killed process left under it. */
+  releaseByHandle(handle: string): Promise<readonly Addr[]>
+  /** Gives up the node's blocks and gives them; addresses in use stay allocated. */
+  releaseHost(node: string): Promise<readonly Prefix[]>
+  utilisation(pools: readonly IPPoolLike[], reserved?: readonly Prefix[]): Promise<readonly PoolUtilisation[]>
+  /** The node's own blocks, and its addresses in blocks that are not its own. */
+  blocksOf(node: string): Promise<NodeBlocks>
+  /** All blocks that can be read. */
+  blocks(): Promise<readonly Block[]>
+  config(): Promise<IpamConfig>
+  setConfig(config: IpamConfig): Promise<void>
+}
+
+/** Where calicoctl keeps the resource of the same meaning; it counts while the datastore has no setting of its own. */
+const CONFIG_RESOURCE_KEY = '/calico/resources/v3/projectcalico.org/ipamconfigurations/default'
+
+/** A time as Go prints it, which is how Calico writes `timestamp`: `2026-11-24 06:36:58.571 +0000 UTC`. */
+export function goTimestamp(time: Date): string {
+  const [date, clock] = time.toISOString().slice(0, -1).split('T')
+  return `${date} ${clock!.replace(/\.?0+$/, '')} +0000 UTC`
+}
+
+export const toMoment = (time: Date): Moment => ({
+  rfc3339: `${time.toISOString().slice(0, 19)}Z`,
+  unixNano: BigInt(time.getTime()) * 1_000_000n,
+})
+
+const toStored = ({ key, value, modRevision }: Entry) => ({ key, value, revision: modRevision })
+
+async function answer(store: Store, step: Step): Promise<Answer> {
+  switch (step.kind) {
+    case 'get': {
+      const entry = await store.get(step.key)
+      return entry && toStored(entry)
+    }
+    case 'list':
+      return (await store.list(step.prefix)).entries.map(toStored)
+    case 'write':
+      try {
+        const { key, value, ifRevision } = step
+        if (value !== undefined) return (await store.put(key, value, { ifRevision })).modRevision
+        await store.delete(key, { ifRevision })
+        return 0
+      } catch (error) {
+        if (error instanceof StoreError && error.code === 'conflict') return undefined
+        throw error
+      }
+  }
+}
+
+/** Runs a plan to its end. A store that fails ends it where it stands, which every plan allows. */
+export async function runPlan<T>(store: Store, plan: Plan<T>): Promise<T> {
+  let next = plan.next()
+  while (!next.done) next = plan.next(await answer(store, next.value))
+  return next.value
+}
+
+export function openIpam(store: Store, deps: IpamDeps): Ipam {
+  const random = deps.random ?? Math.random
+  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = last.then(work)
+    last = result.catch(() => {})
+    return result
+  }
+  const run = <T>(plan: Plan<T>): Promise<T> => runPlan(store, plan)
+
+  const config = async (): Promise<IpamConfig> => {
+    const entry = (await store.get(CONFIG_KEY)) ?? (await store.get(CONFIG_RESOURCE_KEY))
+    if (!entry) return DEFAULT_CONFIG
+    const decoded = decodeConfig(entry.value)
+    if (!decoded) throw new IpamError('corrupt', `the IPAM configuration ${entry.key} cannot be read`)
+    return decoded
+  }
+
+  const context = async (request: AssignRequest & { reserved?: readonly Prefix[] }): Promise<AssignContext> => {
+    const now = deps.now()
+    return {
+      owner: request.owner ?? hostOwner(request.node),
+      handle: request.handle,
+      attributes: { node: request.node, timestamp: goTimestamp(now), ...request.attributes },
+      config: await config(),
+      reserved: request.reserved ?? [],
+      now: toMoment(now),
+      seed: Math.floor(random() * 2 ** 32),
+    }
+  }
+
+  const blocks = async (): Promise<readonly Block[]> => {
+    const lists = await Promise.all(FAMILIES.map(family => store.list(blocksPrefix(family))))
+    return lists.flatMap(({ entries }) =>
+      entries.flatMap(entry => {
+        const opened = openBlock(toStored(entry))
+        return opened === 'corrupt' ? [] : [opened.block]
+      }),
+    )
+  }
+
+  return {
+    autoAssign: request =>
+      inTurn(async () => {
+        const wanted = (family: Family, count: number, requested: readonly string[] = []) => ({
+          count,
+          pools:
+            count === 0
+              ? []
+              : selectPools(request.pools, {
+                  family,
+                  use: request.use ?? 'Workload',
+                  requested,
+                  matchesNode: request.matchesNode ?? (() => false),
+                  matchesNamespace: request.matchesNamespace ?? (() => false),
+                }),
+        })
+        const plan = autoAssign({
+          ...(await context(request)),
+          wanted: { 4: wanted(4, request.num4, request.requested4), 6: wanted(6, request.num6, request.requested6) },
+          maxBlocksPerHost: request.maxBlocksPerHost ?? 0,
+        })
+        const assigned = await run(plan)
+        return { v4: assigned[4], v6: assigned[6] }
+      }),
+    assignIp: (address, request) =>
+      inTurn(async () => {
+        const { use = 'Workload' } = request
+        const pools = request.pools.filter(
+          pool =>
+            isEnabled(pool) &&
+            familyOf(pool.cidr) === familyOf(address) &&
+            (pool.allowedUses ?? ['Workload', 'Tunnel']).includes(use),
+        )
+        await run(assignIp(address, pools, await context(request)))
+      }),
+    releaseIps: releases => inTurn(() => run(releaseIps(releases))),
+    releaseByHandle: handle => inTurn(() => run(releaseByHandle(handle))),
+    releaseHost: node => inTurn(() => run(releaseOwner(hostOwner(node)))),
+    utilisation: async (pools, reserved = []) => utilisation(pools, await blocks(), reserved),
+    blocksOf: async node => blocksOf(node, await blocks()),
+    blocks,
+    config,
+    setConfig: async ({ strictAffinity, autoAllocateBlocks, maxBlocksPerHost }) => {
+      if (!strictAffinity && !autoAllocateBlocks) {
+        throw new IpamError('invalid', "Cannot disable 'StrictAffinity' and 'AutoAllocateBlocks' at the same time")
+      }
+      await store.put(CONFIG_KEY, encodeConfig({ strictAffinity, autoAllocateBlocks, maxBlocksPerHost }))
+    },
+  }
+}
