@@ -114,13 +114,15 @@ async function waitForPolicy(deps: CniDeps, { endpoint, addresses, limit }: Awai
   const programmed = deps.waitProgrammed(endpoint, addresses)
   if (limit === 0) return programmed
   const timer = new AbortController()
-  // What comes after the limit is nobody's any more, a rejection included.
-  const quiet = programmed.catch(() => {})
-  const late = sleep(limit * 1000, 'late', { signal: timer.signal }).catch(() => undefined)
-  const first = await Promise.race([quiet, late])
+  const late = sleep(limit * 1000, `not within ${limit} s`, { signal: timer.signal }).catch(() => undefined)
+  const outcome = programmed.then(
+    () => undefined,
+    (error: Error) => error.message,
+  )
+  const failure = await Promise.race([outcome, late])
   timer.abort()
-  if (first === 'late')
-    deps.log.warn({ endpoint, seconds: limit }, 'policy is not in the kernel yet: ADD goes on without')
+  if (failure !== undefined)
+    deps.log.warn({ endpoint, failure }, 'policy is not in the kernel yet: ADD goes on without')
 }
 
 function resultOf(wiring: PodWiring, { mac, mtu }: ConnectedPod): CniResult {

@@ -27,12 +27,12 @@ function resource(document: object): Resource {
   throw problemsError(CNI_ERROR.INTERNAL, 'the container cannot be an endpoint', decoded.problems)
 }
 
+/** Members of a network carry its name as a label, by way of this profile. */
 async function ensureProfile({ resources }: CniDeps, network: string): Promise<void> {
-  const labels = { [`network.projectcalico.org/${network}`]: '' }
   const spec = {
-    ingress: [{ action: 'Allow', source: { selector: `has(network.projectcalico.org/${network})` } }],
+    ingress: [{ action: 'Allow', source: { selector: `has(${network})` } }],
     egress: [{ action: 'Allow' }],
-    labelsToApply: labels,
+    labelsToApply: { [network]: '' },
   }
   try {
     await resources.create(

@@ -1,7 +1,7 @@
 // apply, create, replace, delete and validate: first everything is read and judged, with every mistake told at once, and
 // only then is anything written, in an order in which nothing refers to what is not there yet.
 import { summarize, type Verb } from '../../core/explain/summary.ts'
-import { warnings } from '../../core/explain/warnings.ts'
+import { survey, warnings } from '../../core/explain/warnings.ts'
 import { type ResourceKey, resourceKey, splitKey } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
 import { find, KINDS, type Kind, keyOf, type Resource, type Snapshot } from '../../core/resources/resource.ts'
@@ -106,19 +106,43 @@ export async function write(action: WriteAction, inputs: Inputs, context: WriteC
   if (!find(stored, 'Tier', { name: 'default' })) await ensureInitialized(client.resources, { defaultPool: false })
   const handled: Kind[] = []
   const errors: { kind: Kind; text: string }[] = []
-  for (const { resource, document } of wanted) {
-    const key = keyOf(resource)
-    const result = await writeOne(action, resource, stored.get(key), context)
+  const surroundings = survey(after)
+  const warned = new Set<string>()
+  const results = await inBatches(wanted, ({ resource }) =>
+    writeOne(action, resource, stored.get(keyOf(resource)), context),
+  )
+  for (const [i, { resource, document }] of wanted.entries()) {
+    const result = results[i]!
     if (result.error !== undefined) {
       errors.push({ kind: resource.kind, text: result.error })
       continue
     }
     handled.push(resource.kind)
     terminal.err(`${summarize(resource, result.verb, after)}\n`)
-    const surprises = [...warnings(resource, after), ...crossWarnings(resource, after)]
-    for (const mistake of mistakesOf(document, surprises)) terminal.err(`warning: ${printMistake(mistake)}\n`)
+    // A namespace that is missing is missing for all of its resources alike: once is enough.
+    const shared = crossWarnings(resource, after).filter(({ message }) => !warned.has(message))
+    for (const { message } of shared) warned.add(message)
+    const surprises = mistakesOf(document, [...warnings(resource, surroundings), ...shared])
+    for (const mistake of surprises) terminal.err(`warning: ${printMistake(mistake)}\n`)
   }
   conclude(action, handled, errors, terminal)
+}
+
+/** Writes that are on their way at once. */
+const CONCURRENT = 32
+
+/** Resources of one kind do not refer to each other, so they are written side by side; kinds one after the other. */
+async function inBatches<T>(wanted: readonly Wanted[], use: (one: Wanted) => Promise<T>): Promise<T[]> {
+  const results: T[] = []
+  let next = 0
+  while (next < wanted.length) {
+    const { kind } = wanted[next]!.resource
+    let end = next
+    while (end < wanted.length && end - next < CONCURRENT && wanted[end]!.resource.kind === kind) end++
+    results.push(...(await Promise.all(wanted.slice(next, end).map(use))))
+    next = end
+  }
+  return results
 }
 
 export type WriteContext = {

@@ -45,20 +45,28 @@ export const startAgent = (folder: RunFolder, prefix: string, node: string): Par
     ],
   })
 
-function get<T>(socketPath: string, url: string): Promise<T | undefined> {
-  return new Promise(resolve => {
+/** GET of a path on a unix socket. */
+export function readText(socketPath: string, url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
     const req = request({ socketPath, path: url, timeout: 3000 }, res => {
       let body = ''
       res.setEncoding('utf8').on('data', chunk => {
         body += chunk
       })
-      res.on('end', () => resolve(JSON.parse(body) as T))
+      res.on('end', () => resolve(body))
     })
-    req.on('error', () => resolve(undefined))
-    req.on('timeout', () => req.destroy())
+    req.on('error', reject)
+    req.on('timeout', () => req.destroy(new Error(`${socketPath} does not answer`)))
     req.end()
   })
 }
+
+/** As JSON; undefined while nobody answers. */
+const get = <T>(socketPath: string, url: string): Promise<T | undefined> =>
+  readText(socketPath, url).then(
+    text => JSON.parse(text) as T,
+    () => undefined,
+  )
 
 export const readStatus = (run: string, node: string): Promise<AgentStatus | undefined> =>
   get<AgentStatus>(agentSocket(run, node), '/status')

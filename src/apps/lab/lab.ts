@@ -2,15 +2,23 @@
 // cluster tests use is this.
 import path from 'node:path'
 import { derived } from '../../core/resources/derive.ts'
-import { find, ofKind, type Snapshot } from '../../core/resources/resource.ts'
+import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
 import { RESOURCE_PREFIXES, readSnapshot } from '../../io/store/resource-watch.ts'
 import type { Store } from '../../io/store/store.ts'
-import { agentSocket, datastoreSocket, readCounters, startAgent, startDatastore, waitForAgents } from './cluster.ts'
+import {
+  agentSocket,
+  datastoreSocket,
+  readCounters,
+  readText,
+  startAgent,
+  startDatastore,
+  waitForAgents,
+} from './cluster.ts'
 import { example, ginghamOk, ROOT, type Said } from './commands.ts'
 import type { Probe } from './matrix.ts'
-import { lastLines } from './part.ts'
+import { lastLines, type Part } from './part.ts'
 import { NODES, names, RACKS } from './plan.ts'
 import { installPlugin, type LabPod, Pods, type WiredPod } from './pods.ts'
 import { judge, Prober } from './probing.ts'
@@ -26,6 +34,7 @@ export class Lab {
   #router: Bird | undefined
   #store: Store | undefined
   #prober: Prober | undefined
+  readonly #agents = new Map<string, Part>()
   #pods: Pods | undefined
   wired: WiredPod[] = []
 
@@ -71,7 +80,7 @@ export class Lab {
       return 'embedded server, one SQLite file'
     })
     await this.#steps.step('agents', async () => {
-      for (const { name } of NODES) startAgent(folder, prefix, name)
+      for (const { name } of NODES) this.#agents.set(name, startAgent(folder, prefix, name))
       await waitForAgents(this.run, 'the agents are ready', status => status.ready)
       return 'one on each node, each with its own BIRD'
     })
@@ -138,9 +147,20 @@ export class Lab {
     return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
   }
 
-  /** The address of a pod, for words to a person. */
-  async podNode(namespace: string, name: string): Promise<string | undefined> {
-    return find(await this.snapshot(), 'Pod', { namespace, name })?.spec.nodeName
+  /** Ends a node's agent as a crash would, with what it started left behind. */
+  async killAgent(node: string): Promise<void> {
+    const agent = this.#agents.get(node)!
+    process.kill(agent.id.pid, 'SIGKILL')
+    await agent.ended
+  }
+
+  async startAgent(node: string): Promise<void> {
+    this.#agents.set(node, startAgent(this.folder, this.prefix, node))
+    await this.settled()
+  }
+
+  metrics(node: string): Promise<string> {
+    return readText(agentSocket(this.run, node), '/metrics')
   }
 
   /** Ends what this process holds; the run folder's record ends the rest. */

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { decodeResource, type Resource, snapshotOf } from '../resources/resource.ts'
 import { summarize } from './summary.ts'
-import { warnings } from './warnings.ts'
+import { survey, warnings } from './warnings.ts'
 import { list, things } from './words.ts'
 
 type Fields = Record<string, unknown>
@@ -206,13 +206,13 @@ test('warnings beside a cluster', () => {
     assert.ok(decoded.ok)
     return decoded.value
   }
-  const cluster = snapshotOf([
+  const cluster = [
     pod('ns/a', { role: 'a' }, [{ name: 'http', containerPort: 80 }]),
     pod('other/b', { role: 'b' }),
     resource('GlobalNetworkSet', 'set', { nets: ['192.0.2.0/24'] }),
-  ])
+  ]
   const texts = (spec: Fields): string[] =>
-    warnings(resource('NetworkPolicy', 'ns/p', spec), cluster).map(
+    warnings(resource('NetworkPolicy', 'ns/p', spec), survey(snapshotOf(cluster))).map(
       w => `${w.path}: ${w.message}${w.fix ? ` (${w.fix})` : ''}`,
     )
   assert.deepEqual(texts({ selector: "role == 'a'", ingress: [allow(from(A))] }), [])
@@ -228,6 +228,12 @@ test('warnings beside a cluster', () => {
   ])
   // What types switches off is not looked at further.
   assert.equal(texts({ types: ['Egress'], ingress: [allow(from({ selector: "role == 'z'" }))] }).length, 1)
+})
+
+test('a long list of rules is cut, and says by how many', () => {
+  const rules = Array.from({ length: 9 }, (_, i) => allow({ protocol: 'TCP', destination: { ports: [i + 1] } }))
+  assert.match(said({ ingress: rules }), / to only: TCP to port 1; .*TCP to port 5; and what 4 more rules allow\.$/)
+  assert.match(said({ ingress: [...rules, { action: 'Deny' }] }), /allows TCP to port 5; follows 5 more rules\.$/)
 })
 
 test('every rule of a policy is named in its sentence', () => {

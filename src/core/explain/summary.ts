@@ -121,6 +121,13 @@ function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string 
   return aspects.map((aspect, i) => describeAspect(aspect, { who, denies, end, namespaced, peer: peers[i] })).join(' ')
 }
 
+/** So many rules are told one by one; more make a sentence that nobody reads. */
+const TOLD = 5
+
+/** The first ones of many, and a word about how many are left out. One more than can be told is told too. */
+const cut = (words: readonly string[], rest: (n: number) => string): string[] =>
+  words.length <= TOLD + 1 ? [...words] : [...words.slice(0, TOLD), rest(words.length - TOLD)]
+
 type AspectContext = {
   readonly who: string
   readonly denies: boolean
@@ -158,11 +165,14 @@ function describeAspect({ direction, rules }: Aspect, context: AspectContext): s
     }[rules[0]!.action]
   }
   if (denies && last < 0 && rules.every(rule => rule.action === 'Allow')) {
-    return `It restricts ${traffic} to only: ${words.join('; ')}.`
+    return `It restricts ${traffic} to only: ${cut(words, n => `and what ${plural(n, 'more rule')} allow`).join('; ')}.`
   }
   // What stands after a rule that decides everything is never reached; warnings say so.
   const reached = last < 0 ? rules : rules.slice(0, last + 1)
-  const steps = reached.map((rule, i) => VERBS[rule.action](words[i]!))
+  const steps = cut(
+    reached.map((rule, i) => VERBS[rule.action](words[i]!)),
+    n => `follows ${plural(n, 'more rule')}`,
+  )
   return `For ${traffic}, in this order, it ${[...steps, ...(last < 0 ? [end] : [])].join('; ')}.`
 }
 

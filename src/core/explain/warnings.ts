@@ -2,7 +2,7 @@
 // it is what people look for afterwards for hours.
 import type { Problem } from '../base/problem.ts'
 import { sideSelects } from '../oracle/entity.ts'
-import { endpointsOf, type Member, setsOf } from '../oracle/members.ts'
+import { type Endpoint, endpointsOf, type Member, setsOf } from '../oracle/members.ts'
 import { appliesTo } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
@@ -12,11 +12,20 @@ import { plural } from './words.ts'
 
 type Policy = NetworkPolicy | GlobalNetworkPolicy
 
-/** What has no effect, with the place in the resource. The snapshot, when given, should hold the resource's neighbours. */
-export function warnings(resource: Resource, snapshot?: Snapshot): Problem[] {
+/** Everything that selectors can select, looked up once for many resources. */
+export type Survey = { readonly endpoints: readonly Endpoint[]; readonly members: readonly Member[] }
+
+export function survey(snapshot: Snapshot): Survey {
+  const resources = derived(snapshot)
+  const endpoints = endpointsOf(resources)
+  return { endpoints, members: [...endpoints, ...setsOf(resources)] }
+}
+
+/** What has no effect, with the place in the resource. Without a survey only what the resource itself shows. */
+export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
   if (resource.kind !== 'NetworkPolicy' && resource.kind !== 'GlobalNetworkPolicy') return []
   const found = [...switchedOff(resource), ...neverReached(resource)]
-  return snapshot ? [...found, ...matchesNothing(resource, derived(snapshot))] : found
+  return surroundings ? [...found, ...matchesNothing(resource, surroundings)] : found
 }
 
 const typeOf = (direction: Direction): 'Ingress' | 'Egress' => (direction === 'ingress' ? 'Ingress' : 'Egress')
@@ -43,11 +52,10 @@ function neverReached(policy: Policy): Problem[] {
   })
 }
 
-function matchesNothing(policy: Policy, resources: Snapshot): Problem[] {
-  const endpoints = endpointsOf(resources)
-  const members: Member[] = [...endpoints, ...setsOf(resources)]
+function matchesNothing(policy: Policy, { endpoints, members }: Survey): Problem[] {
   const problems: Problem[] = []
-  if (!endpoints.some(endpoint => appliesTo(policy, endpoint.labels))) {
+  const applies = appliesTo(policy)
+  if (!endpoints.some(endpoint => applies(endpoint.labels))) {
     problems.push({
       path: 'spec.selector',
       message: 'selects no pod at present: the policy has no effect until one comes',

@@ -76,7 +76,7 @@ function decideDirection(
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
   for (const tier of tiersInOrder(resources)) {
-    const selecting = policiesOfTier(resources, tier.name).filter(policy => appliesTo(policy, endpoint.labels))
+    const selecting = policiesOfTier(resources, tier.name).filter(policy => appliesTo(policy)(endpoint.labels))
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))

@@ -8,9 +8,9 @@ import { type Failure, printService } from './decision.ts'
 import {
   type Member,
   NAMESPACE,
-  namespaceMatches,
-  selects,
-  serviceAccountMatches,
+  selecting,
+  selectingNamespace,
+  selectingServiceAccount,
   serviceAccountOf,
   show,
 } from './members.ts'
@@ -59,14 +59,16 @@ function positive(entity: EntityRule, namespace: string | undefined): Ask[] | un
   if (!anything) return undefined
   const asks: Ask[] = []
   if (given(namespaceSelector)) {
-    const test = (member: Member): boolean => namespaceMatches(namespaceSelector, member.labels)
-    asks.push({ text: `namespaceSelector ${namespaceSelector}`, test, found: show.namespaceLabels })
+    const selects = selectingNamespace(namespaceSelector)
+    const text = `namespaceSelector ${namespaceSelector}`
+    asks.push({ text, test: member => selects(member.labels), found: show.namespaceLabels })
   } else if (namespace !== undefined) {
     const test = (member: Member): boolean => member.labels[NAMESPACE] === namespace
     asks.push({ text: `namespace ${namespace}`, test, found: show.namespace })
   }
   if (given(selector)) {
-    asks.push({ text: selector, test: member => selects(selector, member.labels), found: show.labels })
+    const selects = selecting(selector)
+    asks.push({ text: selector, test: member => selects(member.labels), found: show.labels })
   }
   if (names.length > 0) {
     const test = (member: Member): boolean => names.includes(serviceAccountOf(member.labels) ?? '')
@@ -74,8 +76,9 @@ function positive(entity: EntityRule, namespace: string | undefined): Ask[] | un
   }
   const accounts = serviceAccounts?.selector
   if (given(accounts)) {
-    const test = (member: Member): boolean => serviceAccountMatches(accounts, member.labels)
-    asks.push({ text: `service account ${accounts}`, test, found: show.serviceAccountLabels })
+    const selects = selectingServiceAccount(accounts)
+    const text = `service account ${accounts}`
+    asks.push({ text, test: member => selects(member.labels), found: show.serviceAccountLabels })
   }
   return asks.length === 0 ? undefined : asks
 }
@@ -109,7 +112,8 @@ function membershipFailures(asks: readonly Ask[], { name, side }: EntityContext)
 
 function notSelectorFailures({ notSelector }: EntityRule, { name, side }: EntityContext): Failure[] {
   if (!given(notSelector)) return []
-  const member = side.members.find(m => selects(notSelector, m.labels))
+  const selects = selecting(notSelector)
+  const member = side.members.find(m => selects(m.labels))
   if (!member) return []
   const text = `${name} matches notSelector ${notSelector} (${show.labels(member)})`
   return [{ text, wanted: `the ${name} did not match ${notSelector}` }]

@@ -104,10 +104,12 @@ function labelsOf(prefix: string, labels: Labels): Labels {
   return Object.fromEntries(entries.map(([key, value]) => [key.slice(prefix.length), value]))
 }
 
+export type Test = (labels: Labels) => boolean
+
 /** Texts that do not parse select nothing: they are refused at the door, and what slips in must not open anything. */
-export function selects(text: string, labels: Labels): boolean {
+export function selecting(text: string): Test {
   const parsed = parseSelector(text)
-  return parsed.ok && matches(parsed.value, labels)
+  return labels => parsed.ok && matches(parsed.value, labels)
 }
 
 /** Whether a selector is `all()` or `global()`, standing alone. */
@@ -116,16 +118,22 @@ function isJust(text: string, constant: 'all()' | 'global()'): boolean {
   return parsed.ok && printSelector(parsed.value) === constant
 }
 
+const hasNamespace: Test = labels => Object.hasOwn(labels, NAMESPACE)
+
 /** `all()` means whatever has a namespace, `global()` whatever has none; otherwise the namespace's labels decide. */
-export function namespaceMatches(text: string, labels: Labels): boolean {
-  if (isJust(text, 'all()')) return Object.hasOwn(labels, NAMESPACE)
-  if (isJust(text, 'global()')) return !Object.hasOwn(labels, NAMESPACE)
-  return selects(text, labelsOf(OF_NAMESPACE, labels))
+export function selectingNamespace(text: string): Test {
+  if (isJust(text, 'all()')) return hasNamespace
+  if (isJust(text, 'global()')) return labels => !hasNamespace(labels)
+  const selects = selecting(text)
+  return labels => selects(labelsOf(OF_NAMESPACE, labels))
 }
 
 /** `all()` asks for a service account to be there; otherwise the service account's labels decide. */
-export const serviceAccountMatches = (text: string, labels: Labels): boolean =>
-  isJust(text, 'all()') ? Object.hasOwn(labels, SERVICE_ACCOUNT) : selects(text, labelsOf(OF_SERVICE_ACCOUNT, labels))
+export function selectingServiceAccount(text: string): Test {
+  if (isJust(text, 'all()')) return labels => Object.hasOwn(labels, SERVICE_ACCOUNT)
+  const selects = selecting(text)
+  return labels => selects(labelsOf(OF_SERVICE_ACCOUNT, labels))
+}
 
 export const serviceAccountOf = (labels: Labels): string | undefined =>
   Object.hasOwn(labels, SERVICE_ACCOUNT) ? labels[SERVICE_ACCOUNT] : undefined

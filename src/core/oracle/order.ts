@@ -2,8 +2,7 @@
 // last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
 import type { Direction } from '../resources/cause.ts'
 import { type GlobalNetworkPolicy, type NetworkPolicy, ofKind, type Snapshot } from '../resources/resource.ts'
-import type { Labels } from '../selector/match.ts'
-import { NAMESPACE, namespaceMatches, selects, serviceAccountMatches } from './members.ts'
+import { NAMESPACE, selecting, selectingNamespace, selectingServiceAccount, type Test } from './members.ts'
 
 export type TierView = {
   readonly name: string
@@ -51,14 +50,17 @@ export const policiesOfTier = (resources: Snapshot, tier: string): Policy[] =>
     .filter(policy => policy.spec.tier === tier)
     .sort((a, b) => before(a.spec.order, b.spec.order) || byText(tieName(a), tieName(b)))
 
-/** Whether a policy selects an endpoint with these labels, whatever the direction. */
-export function appliesTo(policy: Policy, labels: Labels): boolean {
+/** Whether a policy selects an endpoint with some labels, whatever the direction. */
+export function appliesTo(policy: Policy): Test {
   const { selector, serviceAccountSelector } = policy.spec
-  if (selector !== undefined && !selects(selector, labels)) return false
-  if (serviceAccountSelector !== undefined && !serviceAccountMatches(serviceAccountSelector, labels)) return false
-  if (policy.kind === 'NetworkPolicy') return labels[NAMESPACE] === policy.metadata.namespace
-  const { namespaceSelector } = policy.spec
-  return namespaceSelector === undefined || namespaceMatches(namespaceSelector, labels)
+  const tests: Test[] = []
+  if (selector !== undefined) tests.push(selecting(selector))
+  if (serviceAccountSelector !== undefined) tests.push(selectingServiceAccount(serviceAccountSelector))
+  if (policy.kind === 'NetworkPolicy') {
+    const { namespace } = policy.metadata
+    tests.push(labels => labels[NAMESPACE] === namespace)
+  } else if (policy.spec.namespaceSelector !== undefined) tests.push(selectingNamespace(policy.spec.namespaceSelector))
+  return labels => tests.every(test => test(labels))
 }
 
 export const hasDirection = (policy: Policy, direction: Direction): boolean =>

@@ -1,0 +1,110 @@
+// The whole road as `npm start` takes it: three nodes, real BGP, pods by CNI, and each example policy applied with the
+// command line, summarised in plain words, and judged on real packets between all pods.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { example, gingham } from '../../src/apps/lab/commands.ts'
+import { Lab } from '../../src/apps/lab/lab.ts'
+import { difference, type Probe, summarise } from '../../src/apps/lab/matrix.ts'
+import { NODES, names } from '../../src/apps/lab/plan.ts'
+import { RunFolder } from '../../src/apps/lab/run-folder.ts'
+import { plain, Steps } from '../../src/apps/lab/terminal.ts'
+
+const PREFIX = `gt${process.pid}`
+const RUN = `/run/gingham-test-${process.pid}`
+let lab: Lab
+
+before(async () => {
+  const folder = await RunFolder.claim(RUN, PREFIX)
+  lab = new Lab(folder, PREFIX, new Steps(text => process.stdout.write(`# ${text}`), plain))
+  await lab.build()
+})
+
+after(async () => {
+  await lab?.stop()
+  await lab?.folder.cleanUp()
+  assert.ok(!existsSync(RUN), 'the run folder is gone')
+  assert.deepEqual(
+    readdirSync('/run/netns').filter(name => name.startsWith(`${PREFIX}-`)),
+    [],
+  )
+})
+
+function assertAsExpected(probes: readonly Probe[]): void {
+  const wrong = probes.filter(p => difference(p) !== undefined)
+  assert.deepEqual(wrong.slice(0, 5), [], `${wrong.length} of ${probes.length} probes went otherwise than expected`)
+}
+
+test('without policy every pod reaches every other, both families, TCP, UDP and ICMP', async () => {
+  const probes = await lab.probe()
+  assert.equal(probes.length, 720)
+  assert.equal(summarise(probes).denied, 0)
+})
+
+/** Each example, what its summary must say, and whether it denies anything between the lab's pods. */
+const EXAMPLES: readonly { file: string; says: readonly RegExp[] }[] = [
+  {
+    file: 'allow-backend-to-frontend.yaml',
+    says: [
+      /^Network policy 'allow-backend-to-frontend' created in namespace 'default'\. It restricts ingress and egress traffic to pods labeled 'role=frontend' to only communicate with pods labeled 'role=backend'\.$/m,
+    ],
+  },
+  { file: 'egress-to-known-networks.yaml', says: [/created/] },
+  { file: 'isolate-namespace.yaml', says: [/created/] },
+  { file: 'ports-and-ping.yaml', says: [/created/] },
+  { file: 'quarantine-tier.yaml', says: [/created/] },
+]
+
+for (const { file, says } of EXAMPLES) {
+  test(`examples/${file}: a right summary and a right matrix`, async () => {
+    const said = await lab.use('create', example(file))
+    try {
+      for (const pattern of says) assert.match(said.stderr, pattern)
+      const probes = await lab.probe()
+      assertAsExpected(probes)
+      const { allowed, denied } = summarise(probes)
+      console.log(`# ${file}: ${allowed} allowed, ${denied} denied`)
+      assert.ok(denied > 0 && allowed > 0, 'the policy makes a difference')
+    } finally {
+      await lab.use('delete', example(file))
+    }
+  })
+}
+
+test('after the policies are gone everything passes again, and nft lists every node’s rules', async () => {
+  assert.equal(summarise(await lab.probe()).denied, 0)
+  for (const { name } of NODES) {
+    const args = ['netns', 'exec', names(PREFIX).node(name), 'nft', 'list', 'ruleset']
+    assert.match(execFileSync('ip', args, { encoding: 'utf8' }), /table inet gingham/)
+  }
+})
+
+test('a dead agent leaves its pods guarded, and the next one takes over without a write', async () => {
+  await lab.use('create', example('allow-backend-to-frontend.yaml'))
+  try {
+    const before = await lab.probe()
+    assertAsExpected(before)
+    await lab.killAgent('node-a')
+    const verdicts = (probes: readonly Probe[]): string[] => probes.map(p => p.observed)
+    assert.deepEqual(verdicts(await lab.probe()), verdicts(before), 'verdicts are the same while no agent runs')
+    await lab.startAgent('node-a')
+    assertAsExpected(await lab.probe())
+    const metrics = await lab.metrics('node-a')
+    assert.match(metrics, /^felix_nft_calls 0$/m, 'a restart onto a right table writes nothing')
+  } finally {
+    await lab.use('delete', example('allow-backend-to-frontend.yaml'))
+  }
+})
+
+test('the command line answers what the lab suggests to try', async () => {
+  const why = await gingham(RUN, 'why', 'default/frontend', 'default/backend', 'tcp/80')
+  assert.equal(why.code, 0, why.stderr)
+  assert.match(why.stdout, /ALLOWED/)
+  const status = await gingham(RUN, 'status')
+  assert.equal(status.code, 0, status.stdout + status.stderr)
+  for (const { name } of NODES) assert.match(status.stdout, new RegExp(name))
+  const ipam = await gingham(RUN, 'ipam', 'show', '--show-blocks')
+  assert.equal(ipam.code, 0, ipam.stderr)
+  assert.match(ipam.stdout, /192\.168\.0\.0\/16/)
+})
