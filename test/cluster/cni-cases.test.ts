@@ -1,8 +1,13 @@
 // The CNI plugin where things go wrong, where pods have wishes, and where many come at once: what is left behind, what is
 // said, and who gets which address.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { describe, it } from 'node:test'
+import { Metrics } from '../../src/apps/agent/metrics.ts'
+import { serve } from '../../src/apps/agent/server.ts'
 import { keyOf } from '../../src/core/resources/resource.ts'
 import { readHandleAddresses } from '../../src/io/cni/handles.ts'
 import { freshNetns } from '../kernel/netns.ts'
@@ -198,6 +203,51 @@ describe('CNI plugin: wishes', () => {
     assert.ok(await connects(pods[0]!.netns, last.netns, six!, 80))
     const deleted = await Promise.all(pods.map(({ pod, container }) => cluster.call('DEL', { pod, container })))
     assert.ok(deleted.every(({ ok }) => ok))
+    assert.deepEqual(cluster.links(), ['lo'])
+  })
+
+  it('is served to the client program as a container runtime calls it', async t => {
+    const cluster = await Cluster.make(t)
+    const pod = freshNetns(t)
+    await cluster.pod('a')
+    const folder = mkdtempSync(path.join(tmpdir(), 'gingham-cni-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const socket = path.join(folder, 'agent.sock')
+    const api = {
+      status: async () => ({ ready: true }),
+      counters: () => [],
+      cni: (headers: Readonly<Record<string, string>>, body: string) => cluster.service.handle(headers, body),
+      metrics: new Metrics(),
+    }
+    const stop = await serve(api, { socket, address: undefined, log: cluster.deps.log })
+    t.after(stop)
+    const program = execFileSync(
+      process.execPath,
+      [path.join(import.meta.dirname, '../../src/apps/cni/build-client.mjs')],
+      { encoding: 'utf8' },
+    ).trim()
+    const run = (command: string, config: object = {}) => {
+      const env = {
+        GINGHAM_CNI_SOCKET: socket,
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: 'c1',
+        CNI_NETNS: pod.path,
+        CNI_IFNAME: 'eth0',
+        CNI_ARGS: 'IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=a',
+      }
+      return new Promise<{ code: unknown; stdout: string }>(resolve => {
+        const child = execFile(program, { env }, (error, stdout) => resolve({ code: error?.code ?? 0, stdout }))
+        child.stdin!.end(JSON.stringify({ cniVersion: '1.0.0', name: NETWORK, type: 'gingham', ...config }))
+      })
+    }
+    const added = await run('ADD')
+    assert.equal(added.code, 0, added.stdout)
+    const prevResult = JSON.parse(added.stdout)
+    assert.deepEqual(addressesIn(prevResult), await cluster.held('c1'))
+    assert.deepEqual(await run('CHECK', { prevResult }), { code: 0, stdout: '' })
+    assert.deepEqual(await run('DEL'), { code: 0, stdout: '' })
+    const refused = await run('CHECK', { prevResult })
+    assert.deepEqual([refused.code, JSON.parse(refused.stdout).code], [1, 101])
     assert.deepEqual(cluster.links(), ['lo'])
   })
 })

@@ -140,10 +140,10 @@ function randomMatch(r: Random, flavour: Flavour, seen: Set<Field>): Statement |
   ]
   const field = r.pick(choices)
   // nft reorders neighbouring header fields, merges them even where that is wrong (see print.ts), and a second question about the protocol may contradict the first.
-  const before: Partial<Record<Field, readonly Field[]>> = { 'th sport': ['th dport'], 'icmp type': ['icmp code'], 'icmpv6 type': ['icmpv6 code'], 'icmp code': ['icmp type'], 'icmpv6 code': ['icmpv6 type'], 'meta l4proto': ['meta l4proto'] }
+  const before: Partial<Record<Field, readonly Field[]>> = { 'th sport': ['th dport'], 'th dport': ['th sport'], 'icmp type': ['icmp code'], 'icmpv6 type': ['icmpv6 code'], 'icmp code': ['icmp type'], 'icmpv6 code': ['icmpv6 type'], 'meta l4proto': ['meta l4proto'] }
   if (before[field]?.some(f => seen.has(f))) return undefined
   seen.add(field)
-  const op = field === 'th dport' && seen.has('th sport') ? '==' : r.pick(['==', '!='] as const)
+  const op = r.pick(['==', '!='] as const)
   const match = (right: Operand, extra: { mask?: number } = {}): Statement => ({ kind: 'match', fields: [field], op, right, ...extra })
   const type = (Object.keys(FIELDS) as DataType[]).find(t => FIELDS[t]!.includes(field))
   switch (field) {

@@ -204,7 +204,10 @@ test('ipam show', async () => {
     ]),
     rest: {},
   })
-  const empty = newBlock(prefix('10.20.247.0/26'), 'host:node-a', new Date(0))
+  const empty = newBlock(prefix('10.20.247.0/26'), 'host:node-a', {
+    rfc3339: '2026-01-01T00:00:00Z',
+    unixNano: 1n,
+  })
   const block = allocate(allocate(empty, [5], holder('node-a', 'x')), [6], holder('node-b', 'y'))
   await store.put(blockKey(block.cidr), encodeBlock(block))
   assert.equal(

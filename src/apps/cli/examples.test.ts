@@ -94,16 +94,17 @@ test('isolate-namespace', () => {
 
 test('egress-to-known-networks', () => {
   check('egress-to-known-networks.yaml', {
-    'prod/db 198.51.100.9 tcp/443': true,
-    'prod/db 203.0.113.7 tcp/443': true,
-    'prod/db 2001:db8:100::5 tcp/443': true,
-    'prod/db 198.51.100.9 tcp/80': false,
-    'prod/db 203.0.113.8 tcp/443': false,
-    'prod/db 10.1.2.3 udp/53': true,
-    'prod/db 10.255.0.1 udp/53': false,
-    'prod/db 169.254.169.254 udp/53': false,
-    'db 9.9.9.9 tcp/80': true,
-    'client prod/db tcp/5432': true,
+    'db 198.51.100.9 tcp/443': true,
+    'db 203.0.113.7 tcp/443': true,
+    'db 2001:db8:100::5 tcp/443': true,
+    'db 198.51.100.9 tcp/80': false,
+    'db 203.0.113.8 tcp/443': false,
+    'db 192.168.2.3 udp/53': true,
+    'db 192.168.255.1 udp/53': false,
+    'db 192.168.2.3 tcp/53': false,
+    'db 169.254.169.254 udp/53': false,
+    'prod/db 9.9.9.9 tcp/80': true,
+    'client db tcp/5432': true,
   })
 })
 

@@ -1,5 +1,5 @@
 // Routes (RTM_*ROUTE), both families. A route is identified by destination, table and metric (and, for IPv6, its next hop).
-import { type Addr, BITS, type Family, fromNumber, toNumber } from '../net/addr.ts'
+import { type Addr, BITS, type Family, familyOf, fromNumber, toNumber } from '../net/addr.ts'
 import { makePrefix, type Prefix, prefixBase, prefixFamily, prefixLength } from '../net/prefix.ts'
 import { attributes, type Codec, u32 } from './attributes.ts'
 import { DecodeError, type Reader, type Writer } from './bytes.ts'
@@ -150,6 +150,7 @@ export function decodeRoute(r: Reader): Route | undefined {
   if (length > BITS[family]) throw new DecodeError(`a prefix of ${length} bits`, at)
   const v = ROUTE.decode(r)
   const base = v.dst ?? fromNumber(family, 0n)
+  if (familyOf(base) !== family) throw new DecodeError('a destination of the other family', at)
   return {
     dst: makePrefix(family, toNumber(base), length),
     type,

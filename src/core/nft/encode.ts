@@ -187,6 +187,8 @@ class Encoder {
     what: { set: string; shape: Shape; elements: readonly Element[]; id?: number },
   ): void {
     const { set, shape, elements, id } = what
+    // An element is deleted by its key alone.
+    const bare = name === 'DELSETELEM' ? { ...shape, value: undefined } : shape
     for (let next = 0; next < elements.length; ) {
       const first = next
       // Named here, so that a refusal of one slice of many says which.
@@ -206,7 +208,7 @@ class Encoder {
         const start = w.length
         while (next < elements.length && w.length - start < SLICE_BYTES) {
           const element = elements[next++]!
-          putElement(w, shape, name === 'DELSETELEM' ? withoutComment(element) : element)
+          putElement(w, bare, name === 'DELSETELEM' ? { key: element.key } : element)
         }
         w.end(at)
       })
@@ -272,8 +274,6 @@ class Encoder {
 
 /** The kernel's pattern for the names of anonymous sets. */
 const ANONYMOUS = '__set%d'
-
-const withoutComment = ({ comment: _, ...element }: Element): Element => element
 
 /** A lookup in the n-th anonymous set of the rule, by its id in the batch. */
 function bind(e: Expression, ids: readonly number[]): Expression {

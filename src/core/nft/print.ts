@@ -1,8 +1,8 @@
 // The language of nft (1.0.6): `nft -f` of the print of a table gives the same table. Also the canonical form in which two
 // objects are compared: counters' values are state, not identity, and are left out.
-// One thing cannot be said: nft reads `th sport != a th dport != b`, side by side, as one comparison of four bytes, which is
-// another condition. (It is right by netlink, and lists right.)
-
+// One thing nft reads otherwise: a source and a destination port compared with one value each, in one rule, become one
+// comparison of four bytes, in the first one's place, and of `!=` twice that is even another condition. (By netlink it is
+// right, and lists right.)
 import { anonymousSet } from './compile.ts'
 import { isRange } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
@@ -122,9 +122,9 @@ function printOperand(field: Field, right: Operand, mask: boolean): string {
     return parts.length === 1 ? parts[0]! : `{ ${parts.join(', ')} }`
   }
   // Numbers where nft would take a name for something else: behind a mask, and states in a range.
-  const plain = (value: Scalar) =>
-    typeof value === 'number' && (mask || type === 'ct_state') ? hex(value) : printScalar(type, value)
-  if ('from' in right && right.from !== right.to) return `${plain(right.from)}-${plain(right.to)}`
+  const plain = (value: Scalar) => (typeof value === 'number' ? hex(value) : printScalar(type, value))
+  if ('from' in right && right.from !== right.to)
+    return mask || type === 'ct_state' ? `${plain(right.from)}-${plain(right.to)}` : printPart(type, right)
   const value = 'from' in right ? right.from : right.value
   return mask ? plain(value) : printScalar(type, value)
 }

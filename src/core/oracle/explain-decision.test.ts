@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decide } from './decide.ts'
 import { explainDecision } from './explain-decision.ts'
-import { np, packet, world } from './world.fixture.ts'
+import { np, packet, v3, world } from './world.fixture.ts'
 
 test('an explanation gives the answer, the reason, the near miss, and the way there', () => {
   const into = np('default/into', {
@@ -63,5 +63,28 @@ test('words for what did not match', () => {
   assert.equal(
     first('outside backend tcp/80'),
     "source does not match namespace default and role == 'backend' (192.0.2.9 belongs to no workload or network set)",
+  )
+})
+
+test('a profile that is missing, and none at all', () => {
+  const wep = (profiles: string[]) =>
+    v3('WorkloadEndpoint', 'default/node--a-cni-x-eth0', {
+      node: 'node-a',
+      orchestrator: 'cni',
+      containerID: 'x',
+      endpoint: 'eth0',
+      interfaceName: 'cali1',
+      ipNetworks: ['10.0.9.9/32'],
+      profiles,
+    })
+  const answer = (profiles: string[]): string | undefined =>
+    explainDecision(decide(world(wep(profiles)), packet('outside 10.0.9.9 tcp/80')))[2]
+  assert.equal(
+    answer(['gone']),
+    'ingress of default/node--a-cni-x-eth0: DENIED: Profile gone does not exist, and until it does it denies everything',
+  )
+  assert.equal(
+    answer([]),
+    'ingress of default/node--a-cni-x-eth0: DENIED: no policy decides and no profile allows this',
   )
 })

@@ -32,8 +32,12 @@ function answer(decision: DirectionDecision): string {
       return `${where}: DENIED by ${printCause(decision.cause)}`
     case 'tier':
       return `${where}: DENIED at the end of tier ${decision.cause.tier}: its policies select this pod and no rule allows this`
-    case 'no-profile':
-      return `${where}: DENIED: ${decision.trail.some(s => s.kind === 'profile' && !s.exists) ? 'its profile does not exist' : 'no policy decides and no profile allows this'}`
+    case 'no-profile': {
+      const missing = decision.trail.find(step => step.kind === 'profile' && !step.exists)
+      return missing?.kind === 'profile'
+        ? `${where}: DENIED: ${printKey(missing.profile)} does not exist, and until it does it denies everything`
+        : `${where}: DENIED: no policy decides and no profile allows this`
+    }
   }
 }
 
@@ -50,7 +54,7 @@ function describe(step: Step, direction: Direction): string {
         : `  ${printKey(step.policy)} selects this pod, but its types leave out ${direction}${note}`
     }
     case 'profile':
-      return `${printKey(step.profile)}${step.exists ? '' : ' does not exist: denies'}`
+      return `${printKey(step.profile)}${step.exists ? '' : ' does not exist'}`
     case 'rule': {
       const why = step.failures[0]?.text ?? step.note
       const more = step.failures.length > 1 ? ` (and ${step.failures.length - 1} more)` : ''

@@ -11,7 +11,7 @@ import { openMemory } from '../store/memory.ts'
 import { type Store, StoreError } from '../store/store.ts'
 import { audit } from './audit.ts'
 import { openIpam } from './ipam.ts'
-import { ask, assertNothingLeft, deps, dyingStore, inTurns, ipamError, Killed, pools, wrap } from './testing.ts'
+import { ask, assertNothingLeft, deps, dyingStore, ipamError, Killed, pools, wrap } from './testing.ts'
 
 type Action =
   | { readonly kind: 'assign'; readonly num4: number; readonly num6: number; readonly dies: number }
@@ -35,6 +35,18 @@ const history = fc.array(action, { maxLength: 10 })
 
 /** What went right, wrong and was killed over all runs, so that the property cannot pass by doing nothing. */
 const seen = { assigned: 0, refused: 0, killed: 0, released: 0, peaceful: 0 }
+
+/** The store, where every step waits for its turn, and the scheduler gives the turns. */
+function inTurns(store: Store, scheduler: fc.Scheduler): Store {
+  const turn = () => scheduler.schedule(Promise.resolve(), 'step')
+  return {
+    ...wrap(store),
+    get: key => turn().then(() => store.get(key)),
+    list: prefix => turn().then(() => store.list(prefix)),
+    put: (...args) => turn().then(() => store.put(...args)),
+    delete: (...args) => turn().then(() => store.delete(...args)),
+  }
+}
 
 /** The store, where a block in which a node takes addresses that is not its owner fails the test. */
 const strictStore = (store: Store): Store => ({

@@ -1,6 +1,5 @@
-// What the IPAM tests share: small pools, a clock that stands still, stores that die, wait or are audited.
+// What the IPAM tests share: small pools, a clock that stands still, stores that die or are audited.
 import assert from 'node:assert/strict'
-import type fc from 'fast-check'
 import { IpamError } from '../../core/ipam/plan.ts'
 import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { prefix } from '../../core/net/prefix.ts'
@@ -79,15 +78,3 @@ export const wrap = (store: Store): Store => ({
   compact: revision => store.compact(revision),
   close: () => store.close(),
 })
-
-/** The store, where every step waits for its turn, and the scheduler gives the turns. */
-export function inTurns(store: Store, scheduler: fc.Scheduler): Store {
-  const turn = () => scheduler.schedule(Promise.resolve(), 'step')
-  return {
-    ...wrap(store),
-    get: key => turn().then(() => store.get(key)),
-    list: prefix => turn().then(() => store.list(prefix)),
-    put: (...args) => turn().then(() => store.put(...args)),
-    delete: (...args) => turn().then(() => store.delete(...args)),
-  }
-}

@@ -2,7 +2,9 @@
 // Callers ask the predicates, never the numbers.
 import { constants } from 'node:os'
 
-const NAMES = new Map<number, string>(Object.entries(constants.errno).map(([name, n]) => [n, name]))
+/** Node leaves out a few of Linux's. */
+const MISSING = { ERESTART: 85, ESHUTDOWN: 108, EHOSTDOWN: 112 } as const
+const NAMES = new Map<number, string>(Object.entries({ ...constants.errno, ...MISSING }).map(([name, n]) => [n, name]))
 
 /** `EEXIST` for 17 (and for -17); `errno 1234` for one without a name. */
 export const errnoName = (errno: number): string => NAMES.get(Math.abs(errno)) ?? `errno ${Math.abs(errno)}`
