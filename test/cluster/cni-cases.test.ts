@@ -11,7 +11,7 @@ import { serve } from '../../src/apps/agent/server.ts'
 import { keyOf } from '../../src/core/resources/resource.ts'
 import { readHandleAddresses } from '../../src/io/cni/handles.ts'
 import { freshNetns } from '../kernel/netns.ts'
-import { addressesIn, Cluster, connects, resource } from './cni-node.ts'
+import { addressesIn, Cluster, connects, NETWORK, resource } from './cni-node.ts'
 
 describe('CNI plugin: failures', () => {
   /** Nothing of the ADD may be left. */

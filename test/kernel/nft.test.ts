@@ -24,7 +24,11 @@ function connection(t: TestContext): { nft: NftConnection; name: string; path: s
 const form = (table: NftTable | undefined): unknown => table && JSON.parse(JSON.stringify(canonicalTable(table)))
 
 const load = (netns: string, text: string): string =>
-  execFileSync('ip', ['netns', 'exec', netns, 'nft', '-f', '-'], { input: text, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] })
+  execFileSync('ip', ['netns', 'exec', netns, 'nft', '-f', '-'], {
+    input: text,
+    encoding: 'utf8',
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
 
 /** Writes, reads back, lists, prints, loads the print elsewhere, reads that. */
 function roundTrip(t: TestContext, table: NftTable): void {
@@ -62,7 +66,10 @@ test('elements, rules and chains change in place', t => {
   const { nft, name } = connection(t)
   nft.writeBatch(createTable(policyTable), policyTable)
   const set = (wanted: string) => policyTable.sets.find(s => s.name === wanted)!
-  const fresh = { name: 'o_7', rules: [{ statements: [{ kind: 'verdict', verdict: { kind: 'accept' } }], comment: 'new' }] } as const
+  const fresh = {
+    name: 'o_7',
+    rules: [{ statements: [{ kind: 'verdict', verdict: { kind: 'accept' } }], comment: 'new' }],
+  } as const
   const to = { kind: 'goto', chain: 'o_7' } as const
   const net = [{ key: [{ from: someAddr(0), to: someAddr(255) }], value: 3 }] as const
   const ops: NftOp[] = [
@@ -96,7 +103,9 @@ test('elements, rules and chains change in place', t => {
     ...policyTable,
     sets: policyTable.sets.map(s => changed[s.name]?.(s) ?? s),
     chains: [
-      ...policyTable.chains.map(c => (c.name === 'g3_ingress' ? { ...c, rules: [{ statements: [{ kind: 'verdict', verdict: to }] }] as const } : c)),
+      ...policyTable.chains.map(c =>
+        c.name === 'g3_ingress' ? { ...c, rules: [{ statements: [{ kind: 'verdict', verdict: to }] }] as const } : c,
+      ),
       fresh,
     ],
   }
@@ -136,11 +145,18 @@ test('what we do not know is told, in its place', t => {
 }`,
   )
   const found = nft.readTable('x')!
+  assert.deepEqual(found.unknown?.map(u => `${u.kind} ${u.object}`).sort(), [
+    'chain d',
+    'rule rule 2 of chain c',
+    'rule rule 3 of chain c',
+    'rule rule 4 of chain c',
+    'set macs',
+    'set timed',
+  ])
   assert.deepEqual(
-    found.unknown?.map(u => `${u.kind} ${u.object}`).sort(),
-    ['chain d', 'rule rule 2 of chain c', 'rule rule 3 of chain c', 'rule rule 4 of chain c', 'set macs', 'set timed'],
+    found.chains.find(c => c.name === 'c')?.rules.map(r => r.statements.length),
+    [2, 0, 0, 0],
   )
-  assert.deepEqual(found.chains.find(c => c.name === 'c')?.rules.map(r => r.statements.length), [2, 0, 0, 0])
 })
 
 test('counters are read by chain, in the order of the rules', t => {
@@ -157,8 +173,22 @@ test('counters are read by chain, in the order of the rules', t => {
     ],
   }
   nft.writeBatch(createTable(table), table)
-  assert.deepEqual([...nft.readCounters('n')], [['a', [{ packets: 5, bytes: 2 ** 40 }, { packets: 7, bytes: 8 }]], ['b', [{ packets: 1, bytes: 2 }]]])
-  assert.deepEqual(nft.readTable('n')?.chains[0]?.rules[0]?.statements, [{ kind: 'counter', packets: 5, bytes: 2 ** 40 }])
+  assert.deepEqual(
+    [...nft.readCounters('n')],
+    [
+      [
+        'a',
+        [
+          { packets: 5, bytes: 2 ** 40 },
+          { packets: 7, bytes: 8 },
+        ],
+      ],
+      ['b', [{ packets: 1, bytes: 2 }]],
+    ],
+  )
+  assert.deepEqual(nft.readTable('n')?.chains[0]?.rules[0]?.statements, [
+    { kind: 'counter', packets: 5, bytes: 2 ** 40 },
+  ])
 })
 
 test('a batch planned against another generation is refused', t => {
@@ -183,7 +213,13 @@ test('an owned table cannot be flushed by others, outlives its socket, and is ad
   nft.close()
   const next = openNft(path)
   t.after(() => next.close())
-  next.writeBatch([{ op: 'add-table', owned: true }, { op: 'add-chain', chain: { name: 'more', rules: [] } }], policyTable)
+  next.writeBatch(
+    [
+      { op: 'add-table', owned: true },
+      { op: 'add-chain', chain: { name: 'more', rules: [] } },
+    ],
+    policyTable,
+  )
   assert.equal(next.readTable('gingham')?.chains.length, policyTable.chains.length + 1)
 })
 
@@ -208,8 +244,24 @@ test('the kernel refuses with the object that it is about', t => {
       () => nft.writeBatch(ops, policyTable),
       (e: unknown) => e instanceof KernelError && e.code === code && object.test(e.object),
     )
-  refused([{ op: 'add-elements', set, elements: [{ ...set.elements[0]!, value: 1 }] }], 'EEXIST', /set pod4: .*10\.65\.1\.7/)
+  refused(
+    [{ op: 'add-elements', set, elements: [{ ...set.elements[0]!, value: 1 }] }],
+    'EEXIST',
+    /set pod4: .*10\.65\.1\.7/,
+  )
   refused([{ op: 'add-chain', chain: policyTable.chains[0]! }], 'EEXIST', /chain o_5/)
   refused([{ op: 'delete-chain', name: 'decide' }], 'EBUSY', /chain decide/)
-  refused([{ op: 'replace-rules', chain: { name: 'decide', rules: [{ statements: [{ kind: 'verdict', verdict: { kind: 'goto', chain: 'nowhere' } }] }] } }], 'ENOENT', /rule 1 of chain decide/)
+  refused(
+    [
+      {
+        op: 'replace-rules',
+        chain: {
+          name: 'decide',
+          rules: [{ statements: [{ kind: 'verdict', verdict: { kind: 'goto', chain: 'nowhere' } }] }],
+        },
+      },
+    ],
+    'ENOENT',
+    /rule 1 of chain decide/,
+  )
 })

@@ -54,8 +54,13 @@ test('open, refused, and dropped are told apart', async t => {
       a.connectTcp(dst, 80, MS, { port: 12345 }),
       a.exchangeUdp(dst, 53, MS, { port: 12346 }),
     ])
-  for (const dst of TARGETS) assert.deepEqual(await probe(dst), ['open', 'refused', 'open', 'refused', 'open', 'open', 'open'])
-  runIn(target, 'nft', 'add table inet f; add chain inet f in { type filter hook input priority 0; policy drop; }; add rule inet f in icmpv6 type { 135, 136 } accept; add rule inet f in th sport 12345-12346 accept; add rule inet f in tcp dport 81 reject with tcp reset')
+  for (const dst of TARGETS)
+    assert.deepEqual(await probe(dst), ['open', 'refused', 'open', 'refused', 'open', 'open', 'open'])
+  runIn(
+    target,
+    'nft',
+    'add table inet f; add chain inet f in { type filter hook input priority 0; policy drop; }; add rule inet f in icmpv6 type { 135, 136 } accept; add rule inet f in th sport 12345-12346 accept; add rule inet f in tcp dport 81 reject with tcp reset',
+  )
   for (const dst of TARGETS)
     assert.deepEqual(await probe(dst), ['timeout', 'refused', 'timeout', 'timeout', 'timeout', 'open', 'open'])
 })
@@ -63,8 +68,13 @@ test('open, refused, and dropped are told apart', async t => {
 test('two hundred probes at once', async t => {
   const { a, b } = await wire(t)
   b.listenTcp(80)
-  const results = await Promise.all(Array.from({ length: 200 }, (_, i) => a.connectTcp(TARGETS[i % 2]!, i % 4 < 2 ? 80 : 81, 5000)))
-  assert.deepEqual(results, Array.from({ length: 200 }, (_, i) => (i % 4 < 2 ? 'open' : 'refused')))
+  const results = await Promise.all(
+    Array.from({ length: 200 }, (_, i) => a.connectTcp(TARGETS[i % 2]!, i % 4 < 2 ? 80 : 81, 5000)),
+  )
+  assert.deepEqual(
+    results,
+    Array.from({ length: 200 }, (_, i) => (i % 4 < 2 ? 'open' : 'refused')),
+  )
 })
 
 test('a probe to nowhere is refused, a taken port is an error', async t => {

@@ -1,7 +1,21 @@
 // Random tables of nftables objects of every kind, as the kernel and nft accept them: the raw material of round trips.
 // A table is a function of its seed. Base chains reach middle chains, those reach leaves; maps of verdicts name leaves.
 import { type Addr, fromNumber } from '../../src/core/net/addr.ts'
-import type { BaseHook, DataType, Element, Field, KeyPart, NftChain, NftSet, NftTable, Operand, Rule, Scalar, Statement, Verdict } from '../../src/core/nft/objects.ts'
+import type {
+  BaseHook,
+  DataType,
+  Element,
+  Field,
+  KeyPart,
+  NftChain,
+  NftSet,
+  NftTable,
+  Operand,
+  Rule,
+  Scalar,
+  Statement,
+  Verdict,
+} from '../../src/core/nft/objects.ts'
 
 /** mulberry32: a small generator with a 32 bit state. */
 export class Random {
@@ -31,21 +45,62 @@ export class Random {
 }
 
 const BITS: Readonly<Partial<Record<DataType, number>>> = {
-  ipv4_addr: 32, ipv6_addr: 128, inet_proto: 8, inet_service: 16, icmp_type: 8, icmp_code: 8, icmpv6_type: 8, icmpv6_code: 8, classid: 32, mark: 32,
+  ipv4_addr: 32,
+  ipv6_addr: 128,
+  inet_proto: 8,
+  inet_service: 16,
+  icmp_type: 8,
+  icmp_code: 8,
+  icmpv6_type: 8,
+  icmpv6_code: 8,
+  classid: 32,
+  mark: 32,
 }
 const KEYS: readonly (readonly DataType[])[] = [
-  ['ipv4_addr'], ['ipv6_addr'], ['ifname'], ['inet_proto'], ['inet_service'], ['icmp_type'], ['icmpv6_type'], ['classid'], ['mark'],
-  ['icmp_code'], ['icmpv6_code'],
-  ['classid', 'inet_proto', 'inet_service'], ['classid', 'icmp_type', 'icmp_code'], ['classid', 'icmpv6_type', 'icmpv6_code'],
-  ['ifname', 'ipv4_addr'], ['ifname', 'ipv6_addr'], ['classid', 'inet_proto'], ['mark', 'ipv4_addr', 'inet_service'],
-  ['ipv6_addr', 'inet_proto', 'inet_service'], ['inet_proto', 'inet_service'],
+  ['ipv4_addr'],
+  ['ipv6_addr'],
+  ['ifname'],
+  ['inet_proto'],
+  ['inet_service'],
+  ['icmp_type'],
+  ['icmpv6_type'],
+  ['classid'],
+  ['mark'],
+  ['icmp_code'],
+  ['icmpv6_code'],
+  ['classid', 'inet_proto', 'inet_service'],
+  ['classid', 'icmp_type', 'icmp_code'],
+  ['classid', 'icmpv6_type', 'icmpv6_code'],
+  ['ifname', 'ipv4_addr'],
+  ['ifname', 'ipv6_addr'],
+  ['classid', 'inet_proto'],
+  ['mark', 'ipv4_addr', 'inet_service'],
+  ['ipv6_addr', 'inet_proto', 'inet_service'],
+  ['inet_proto', 'inet_service'],
 ]
 const FIELDS: Readonly<Partial<Record<DataType, readonly Field[]>>> = {
-  ipv4_addr: ['ip saddr', 'ip daddr'], ipv6_addr: ['ip6 saddr', 'ip6 daddr'], ifname: ['iifname', 'oifname'], inet_proto: ['meta l4proto'],
-  inet_service: ['th sport', 'th dport'], icmp_type: ['icmp type'], icmp_code: ['icmp code'], icmpv6_type: ['icmpv6 type'],
-  icmpv6_code: ['icmpv6 code'], classid: ['meta priority'], mark: ['meta mark'],
+  ipv4_addr: ['ip saddr', 'ip daddr'],
+  ipv6_addr: ['ip6 saddr', 'ip6 daddr'],
+  ifname: ['iifname', 'oifname'],
+  inet_proto: ['meta l4proto'],
+  inet_service: ['th sport', 'th dport'],
+  icmp_type: ['icmp type'],
+  icmp_code: ['icmp code'],
+  icmpv6_type: ['icmpv6 type'],
+  icmpv6_code: ['icmpv6 code'],
+  classid: ['meta priority'],
+  mark: ['meta mark'],
 }
-const VALUES: readonly DataType[] = ['verdict', 'classid', 'mark', 'ipv4_addr', 'ipv6_addr', 'inet_service', 'verdict', 'classid']
+const VALUES: readonly DataType[] = [
+  'verdict',
+  'classid',
+  'mark',
+  'ipv4_addr',
+  'ipv6_addr',
+  'inet_service',
+  'verdict',
+  'classid',
+]
 
 const scalarOf = (type: DataType, n: bigint): Scalar =>
   type === 'ipv4_addr' ? fromNumber(4, n) : type === 'ipv6_addr' ? fromNumber(6, n) : Number(n)
@@ -108,10 +163,17 @@ function randomSet(r: Random, name: string, leaves: readonly string[]): NftSet {
   const interval = r.chance(3) && !(key.length === 1 && key[0] === 'ifname')
   const value = r.chance(3) ? undefined : r.pick(VALUES)
   const size = r.chance(8) ? 0 : 1 + r.below(24)
-  const verdict = (): Verdict => (r.chance(3) ? { kind: r.pick(['accept', 'drop', 'return', 'continue'] as const) } : { kind: r.pick(['goto', 'jump'] as const), chain: r.pick(leaves) })
+  const verdict = (): Verdict =>
+    r.chance(3)
+      ? { kind: r.pick(['accept', 'drop', 'return', 'continue'] as const) }
+      : { kind: r.pick(['goto', 'jump'] as const), chain: r.pick(leaves) }
   const mapped = () => (value === undefined ? {} : { value: value === 'verdict' ? verdict() : randomScalar(r, value) })
   const comment = () => (r.chance(5) ? { comment: r.text(100).slice(0, 100) } : {})
-  const elements: Element[] = randomKeys(r, { key, interval }, size).map(parts => ({ key: parts, ...mapped(), ...comment() }))
+  const elements: Element[] = randomKeys(r, { key, interval }, size).map(parts => ({
+    key: parts,
+    ...mapped(),
+    ...comment(),
+  }))
   if (!interval && r.chance(3)) elements.push({ key: '*', ...mapped() })
   return { name, key, ...(value && { value }), ...(interval && { interval }), elements, ...comment() }
 }
@@ -123,8 +185,8 @@ const fits = (set: NftSet, { family, icmp }: Flavour): boolean =>
   set.key.every(type => {
     if (type === 'ipv4_addr') return family === 4
     if (type === 'ipv6_addr') return family === 6
-    if (type.startsWith('icmp_')) return family === 4 && icmp
-    if (type.startsWith('icmpv6_')) return family === 6 && icmp
+    if (type === 'icmp_type' || type === 'icmp_code') return family === 4 && icmp
+    if (type === 'icmpv6_type' || type === 'icmpv6_code') return family === 6 && icmp
     if (type === 'inet_service' || type === 'inet_proto') return !icmp
     return true
   })
@@ -134,17 +196,41 @@ const fieldsFor = (r: Random, set: NftSet): Field[] => set.key.map(type => r.pic
 function randomMatch(r: Random, flavour: Flavour, seen: Set<Field>): Statement | undefined {
   const { family, icmp } = flavour
   const choices: Field[] = [
-    'iifname', 'oifname', 'oif', 'meta priority', 'meta mark', 'ct state', 'fib daddr type',
+    'iifname',
+    'oifname',
+    'oif',
+    'meta priority',
+    'meta mark',
+    'ct state',
+    'fib daddr type',
     ...(family === 4 ? (['ip saddr', 'ip daddr'] as const) : (['ip6 saddr', 'ip6 daddr'] as const)),
-    ...(icmp ? (family === 4 ? (['icmp type', 'icmp code'] as const) : (['icmpv6 type', 'icmpv6 code'] as const)) : (['meta l4proto', 'th sport', 'th dport'] as const)),
+    ...(icmp
+      ? family === 4
+        ? (['icmp type', 'icmp code'] as const)
+        : (['icmpv6 type', 'icmpv6 code'] as const)
+      : (['meta l4proto', 'th sport', 'th dport'] as const)),
   ]
   const field = r.pick(choices)
   // nft reorders neighbouring header fields, merges them even where that is wrong (see print.ts), and a second question about the protocol may contradict the first.
-  const before: Partial<Record<Field, readonly Field[]>> = { 'th sport': ['th dport'], 'th dport': ['th sport'], 'icmp type': ['icmp code'], 'icmpv6 type': ['icmpv6 code'], 'icmp code': ['icmp type'], 'icmpv6 code': ['icmpv6 type'], 'meta l4proto': ['meta l4proto'] }
+  const before: Partial<Record<Field, readonly Field[]>> = {
+    'th sport': ['th dport'],
+    'th dport': ['th sport'],
+    'icmp type': ['icmp code'],
+    'icmpv6 type': ['icmpv6 code'],
+    'icmp code': ['icmp type'],
+    'icmpv6 code': ['icmpv6 type'],
+    'meta l4proto': ['meta l4proto'],
+  }
   if (before[field]?.some(f => seen.has(f))) return undefined
   seen.add(field)
   const op = r.pick(['==', '!='] as const)
-  const match = (right: Operand, extra: { mask?: number } = {}): Statement => ({ kind: 'match', fields: [field], op, right, ...extra })
+  const match = (right: Operand, extra: { mask?: number } = {}): Statement => ({
+    kind: 'match',
+    fields: [field],
+    op,
+    right,
+    ...extra,
+  })
   const type = (Object.keys(FIELDS) as DataType[]).find(t => FIELDS[t]!.includes(field))
   switch (field) {
     case 'ct state': {
@@ -155,7 +241,9 @@ function randomMatch(r: Random, flavour: Flavour, seen: Set<Field>): Statement |
     case 'fib daddr type':
       return match(r.chance(3) ? { set: [2, r.below(9), r.below(9)] } : { value: r.below(9) })
     case 'oif':
-      return match(r.chance(3) ? { set: [1, 5000 + r.below(100), 6000] } : { value: r.below(2) === 0 ? 1 : 5000 + r.below(1000) })
+      return match(
+        r.chance(3) ? { set: [1, 5000 + r.below(100), 6000] } : { value: r.below(2) === 0 ? 1 : 5000 + r.below(1000) },
+      )
     case 'iifname':
     case 'oifname': {
       const name = String(randomScalar(r, 'ifname'))
@@ -199,39 +287,69 @@ function randomRule(r: Random, scope: Scope): Rule {
   }
   const usable = scope.sets.filter(set => fits(set, flavour))
   const set = usable.length > 0 && r.chance(2) ? r.pick(usable) : undefined
-  const clash = set?.key.some(type => FIELDS[type]!.some(field => field.startsWith('th ') || field.startsWith('icmp') || field === 'meta l4proto')) && seen.size > 0
+  const clash =
+    set?.key.some(type =>
+      FIELDS[type]!.some(field => field.startsWith('th ') || field.startsWith('icmp') || field === 'meta l4proto'),
+    ) && seen.size > 0
   const side = randomSide(r)
   if (side) statements.push(side)
   if (set && !clash) {
     const fields = fieldsFor(r, set)
-    if (set.value === undefined) statements.push({ kind: 'match', fields, op: r.pick(['==', '!='] as const), right: { ref: set.name } })
-    else if (set.value === 'classid') statements.push({ kind: 'set-map', field: 'meta priority', fields, map: set.name })
+    if (set.value === undefined)
+      statements.push({ kind: 'match', fields, op: r.pick(['==', '!='] as const), right: { ref: set.name } })
+    else if (set.value === 'classid')
+      statements.push({ kind: 'set-map', field: 'meta priority', fields, map: set.name })
     else if (set.value === 'mark') statements.push({ kind: 'set-map', field: 'meta mark', fields, map: set.name })
-    else if (set.value === 'verdict' && scope.verdictMaps) return withComment(r, [...statements, { kind: 'vmap', fields, map: set.name }])
+    else if (set.value === 'verdict' && scope.verdictMaps)
+      return withComment(r, [...statements, { kind: 'vmap', fields, map: set.name }])
   }
   const end = randomEnd(r, scope.targets)
-  return withComment(r, end === undefined && statements.length > 0 ? statements : [...statements, end ?? { kind: 'verdict', verdict: { kind: 'drop' } }])
+  return withComment(
+    r,
+    end === undefined && statements.length > 0
+      ? statements
+      : [...statements, end ?? { kind: 'verdict', verdict: { kind: 'drop' } }],
+  )
 }
 
-const withComment = (r: Random, statements: readonly Statement[]): Rule => (r.chance(5) ? { statements, comment: r.text(100).slice(0, 100) } : { statements })
+const withComment = (r: Random, statements: readonly Statement[]): Rule =>
+  r.chance(5) ? { statements, comment: r.text(100).slice(0, 100) } : { statements }
 
 function randomSide(r: Random): Statement | undefined {
   switch (r.below(9)) {
-    case 0: return { kind: 'counter' }
-    case 1: return { kind: 'limit', rate: 1 + r.below(10_000), per: r.pick(['second', 'minute'] as const), ...(r.chance(2) && { burst: 1 + r.below(100) }) }
-    case 2: return { kind: 'log', ...(r.chance(2) && { prefix: r.text(80) }), group: r.below(65536) }
-    case 3: return { kind: 'log', ...(r.chance(2) && { prefix: r.text(80) }), ...(r.chance(2) && { level: r.pick(['info', 'notice', 'warn'] as const) }) }
-    case 4: return { kind: 'set', field: 'meta priority', value: r.below(2 ** 32) }
-    case 5: return { kind: 'set', field: 'meta mark', value: r.below(2 ** 32) }
-    case 6: return { kind: 'notrack' }
-    default: return undefined
+    case 0:
+      return { kind: 'counter' }
+    case 1:
+      return {
+        kind: 'limit',
+        rate: 1 + r.below(10_000),
+        per: r.pick(['second', 'minute'] as const),
+        ...(r.chance(2) && { burst: 1 + r.below(100) }),
+      }
+    case 2:
+      return { kind: 'log', ...(r.chance(2) && { prefix: r.text(80) }), group: r.below(65536) }
+    case 3:
+      return {
+        kind: 'log',
+        ...(r.chance(2) && { prefix: r.text(80) }),
+        ...(r.chance(2) && { level: r.pick(['info', 'notice', 'warn'] as const) }),
+      }
+    case 4:
+      return { kind: 'set', field: 'meta priority', value: r.below(2 ** 32) }
+    case 5:
+      return { kind: 'set', field: 'meta mark', value: r.below(2 ** 32) }
+    case 6:
+      return { kind: 'notrack' }
+    default:
+      return undefined
   }
 }
 
 function randomEnd(r: Random, targets: readonly string[]): Statement | undefined {
   if (r.chance(4)) return undefined
   if (r.chance(8)) return { kind: 'reject' }
-  if (targets.length > 0 && r.chance(2)) return { kind: 'verdict', verdict: { kind: r.pick(['goto', 'jump'] as const), chain: r.pick(targets) } }
+  if (targets.length > 0 && r.chance(2))
+    return { kind: 'verdict', verdict: { kind: r.pick(['goto', 'jump'] as const), chain: r.pick(targets) } }
   return { kind: 'verdict', verdict: { kind: r.pick(['accept', 'drop', 'return', 'continue'] as const) } }
 }
 
@@ -249,15 +367,30 @@ export function randomTable(seed: number, size: number): NftTable {
     rules: many(r.below(12), () => randomRule(r, { sets, ...scope })),
     ...(r.chance(4) && { comment: r.text(60) }),
   })
-  const filter = (hook: BaseHook['hook']): BaseHook => ({ type: 'filter', hook, priority: r.below(401) - 200, policy: r.pick(['accept', 'drop'] as const) })
+  const filter = (hook: BaseHook['hook']): BaseHook => ({
+    type: 'filter',
+    hook,
+    priority: r.below(401) - 200,
+    policy: r.pick(['accept', 'drop'] as const),
+  })
   const chains = [
     ...leaves.map(name => chain(name, { targets: [], verdictMaps: false })),
     ...middles.map(name => chain(name, { targets: leaves, verdictMaps: true })),
-    ...(['input', 'forward', 'output'] as const).map(hook => chain(`at_${hook}`, { targets: middles, verdictMaps: false }, filter(hook))),
+    ...(['input', 'forward', 'output'] as const).map(hook =>
+      chain(`at_${hook}`, { targets: middles, verdictMaps: false }, filter(hook)),
+    ),
     {
       name: 'nat_out',
       base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' } as const,
-      rules: [{ statements: [{ kind: 'match', fields: ['oifname'], op: '!=', right: { value: 'cali*' } }, { kind: 'masquerade' }], comment: 'leaves the cluster' }] as const,
+      rules: [
+        {
+          statements: [
+            { kind: 'match', fields: ['oifname'], op: '!=', right: { value: 'cali*' } },
+            { kind: 'masquerade' },
+          ],
+          comment: 'leaves the cluster',
+        },
+      ] as const,
     },
     { name: 'raw', base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' } as const, rules: [] },
   ]

@@ -5,10 +5,10 @@ import type { Policies } from '../policy/policies.ts'
 import { type Direction, printKey, printRule } from '../resources/cause.ts'
 import { lookup, matches } from '../selector/match.ts'
 import type { Guard, Program, ResolvedRule, Stage } from './intent.ts'
-import { resolveRule } from './resolve.ts'
+import { ownException, ownSide, resolveRule } from './resolve.ts'
 import type { Labelled, SetCollector } from './sets.ts'
 
-type Source = {
+export type Source = {
   readonly kind: Stage['kind']
   readonly name: string
   readonly defaultAction: Stage['defaultAction']
@@ -37,16 +37,12 @@ function sourcesOf(
   return [...tiers, ...profiles]
 }
 
-/** What the endpoint's own side made of a rule, if that is not the same for every endpoint. */
-function ownPart(rule: Rule, resolved: ResolvedRule | undefined, direction: Direction): string | undefined {
-  const own = direction === 'ingress' ? rule.destination : rule.source
-  if (!own.selector && !own.notSelector && !own.nets && !own.notNets && !own.ports && !own.notPorts) return undefined
-  if (!resolved) return 'not for us'
-  const ports = direction === 'ingress' ? [resolved.dports, resolved.notDports] : [resolved.sports, resolved.notSports]
-  const names = own.ports?.names.length || own.notPorts?.names.length
-  const parts = [names ? ports : undefined, resolved.ownAddresses].filter(p => p !== undefined)
-  return parts.length === 0 ? undefined : JSON.stringify(parts)
-}
+/** The text by which endpoints of equal programs know each other. */
+export const identityOf = (sources: readonly Source[], exceptions: readonly string[]): string =>
+  [...sources.map(s => `${s.kind} ${s.name}: ${s.members.map(m => m.name).join(', ')}`), ...exceptions].join('; ')
+
+export const printException = (rule: Rule, family: Family, exception: string): string =>
+  `${printRule(rule.ref)} v${family}: ${exception}`
 
 export function guardOf(
   policies: Policies,
@@ -56,22 +52,22 @@ export function guardOf(
   const { direction, sets } = options
   const sources = sourcesOf(policies, self, direction)
   const exceptions: string[] = []
-  const program = (family: Family): Program => ({
-    direction,
-    family,
-    stages: sources.map(({ kind, name, defaultAction, members }): Stage => {
-      const rules = members
-        .flatMap(m => m.rules)
-        .flatMap(rule => {
-          const resolved = resolveRule(rule, { self, direction, family }, sets)
-          const own = rule.families.includes(family) ? ownPart(rule, resolved, direction) : undefined
-          if (own) exceptions.push(`${printRule(rule.ref)} v${family}: ${own}`)
-          return resolved ? [resolved] : []
-        })
-      return { kind, name, defaultAction, rules }
-    }),
-  })
+  const program = (family: Family): Program => {
+    const place = { self, direction, family }
+    const resolve = (rule: Rule): ResolvedRule[] => {
+      const own = ownSide(rule, place, sets)
+      const exception = ownException(rule, place, own)
+      if (exception) exceptions.push(printException(rule, family, exception))
+      return own ? [resolveRule(rule, place, own, sets)] : []
+    }
+    return {
+      direction,
+      family,
+      stages: sources.map(({ kind, name, defaultAction, members }): Stage => {
+        return { kind, name, defaultAction, rules: members.flatMap(m => m.rules).flatMap(resolve) }
+      }),
+    }
+  }
   const programs = Object.fromEntries(FAMILIES.map(f => [f, program(f)])) as Record<Family, Program>
-  const names = sources.map(s => `${s.kind} ${s.name}: ${s.members.map(m => m.name).join(', ')}`)
-  return { identity: [...names, ...exceptions].join('; '), programs }
+  return { identity: identityOf(sources, exceptions), programs }
 }

@@ -1,36 +1,67 @@
 // A rule as one endpoint sees it: its own side is decided here and now (labels, own addresses, own port names), the peer's
 // side becomes set memberships. A rule that cannot match this endpoint and family at all is gone.
-import type { Addr, Family } from '../net/addr.ts'
-import { familyOf } from '../net/addr.ts'
+import { type Addr, type Family, familyOf } from '../net/addr.ts'
+import type { Prefix } from '../net/prefix.ts'
 import { prefixContains } from '../net/prefix.ts'
 import type { Entity, Ports, Rule } from '../policy/model.ts'
 import type { Direction } from '../resources/cause.ts'
 import { lookup, matches } from '../selector/match.ts'
-import type { AddressSet, PortTerm, ResolvedRule, SetId } from './intent.ts'
-import { type Labelled, portsNamed, type SetCollector } from './sets.ts'
+import type { Selector } from '../selector/selector.ts'
+import type { PortTerm, ResolvedRule, SetId } from './intent.ts'
+import { type Labelled, portsNamed } from './sets.ts'
+
+/** Where a rule's sets come from: all of the cluster's endpoints and network sets. */
+export type SetSource = {
+  /** The set of a peer's selector, of a list of nets, of a port name: asked for, it becomes part of the intent. */
+  selector(selector: Selector): SetId
+  nets(nets: readonly Prefix[]): SetId
+  portName(name: string, selector: Selector | undefined): readonly PortTerm[]
+  /** Whether a selector selects an address, without the set becoming part of the intent. */
+  selects(selector: Selector, addr: Addr): boolean
+}
 
 /** The endpoint, the direction, and the family for which a rule is resolved. */
 export type Place = { readonly self: Labelled; readonly direction: Direction; readonly family: Family }
 
+/** What the endpoint's own side makes of a rule. */
+export type OwnSide = {
+  /** Only where some of its addresses of the family satisfy its side and others do not. */
+  readonly addresses?: readonly Addr[]
+  readonly ports?: readonly PortTerm[]
+  readonly notPorts?: readonly PortTerm[]
+}
+
+const sides = (rule: Rule, direction: Direction): [own: Entity, peer: Entity] =>
+  direction === 'ingress' ? [rule.destination, rule.source] : [rule.source, rule.destination]
+
+/** Whether a rule says anything of the endpoint's own side, so that endpoints may see it differently. */
+export function hasOwnSide(rule: Rule, direction: Direction): boolean {
+  const [own] = sides(rule, direction)
+  return Object.keys(own).length > 0
+}
+
 /**
- * Which of the endpoint's own addresses satisfy its side of a rule. Selectors are asked by address, as for any peer: an
+ * `undefined` if the rule can never match this endpoint and family. Selectors are asked by address, as for any peer: an
  * address that a network set holds too is selected by that set's labels as well.
  */
-function ownMatches(own: Entity, addresses: readonly Addr[], sets: SetCollector): Addr[] {
-  return addresses.filter(
+export function ownSide(rule: Rule, place: Place, sets: SetSource): OwnSide | undefined {
+  const { self, direction, family } = place
+  if (!rule.families.includes(family)) return undefined
+  const [own] = sides(rule, direction)
+  const all = self.addresses.filter(a => familyOf(a) === family)
+  const matching = all.filter(
     a =>
-      (!own.selector || holds(sets.members(own.selector), a)) &&
-      !(own.notSelector && holds(sets.members(own.notSelector), a)) &&
+      (!own.selector || sets.selects(own.selector, a)) &&
+      !(own.notSelector && sets.selects(own.notSelector, a)) &&
       (!own.nets || own.nets.some(n => prefixContains(n, a))) &&
       !own.notNets?.some(n => prefixContains(n, a)),
   )
-}
-
-const holds = (set: AddressSet, a: Addr): boolean =>
-  set.addresses.has(a) || set.prefixes.some(n => prefixContains(n, a))
-
-function peerTerms(ports: Ports, peer: Entity, sets: SetCollector): PortTerm[] {
-  return [...ports.ranges, ...ports.names.flatMap(name => sets.portName(name, peer.selector))]
+  if (matching.length === 0 && all.length > 0) return undefined
+  return {
+    ...(matching.length < all.length && { addresses: matching }),
+    ...(own.ports && { ports: ownTerms(own.ports, own, self) }),
+    ...(own.notPorts && { notPorts: ownTerms(own.notPorts, own, self) }),
+  }
 }
 
 function ownTerms(ports: Ports, own: Entity, self: Labelled): PortTerm[] {
@@ -39,30 +70,33 @@ function ownTerms(ports: Ports, own: Entity, self: Labelled): PortTerm[] {
   return [...ports.ranges, ...named.map(({ protocol, port }) => ({ protocol, first: port, last: port }))]
 }
 
-/** `undefined` if the rule can never match at this place. */
-export function resolveRule(rule: Rule, place: Place, sets: SetCollector): ResolvedRule | undefined {
-  const { self, direction, family } = place
-  if (!rule.families.includes(family)) return undefined
-  const [own, peer] = direction === 'ingress' ? [rule.destination, rule.source] : [rule.source, rule.destination]
-  const addresses = self.addresses.filter(a => familyOf(a) === family)
-  const matching = ownMatches(own, addresses, sets)
-  if (matching.length === 0 && addresses.length > 0) return undefined
+/** What tells two endpoints apart by their own side, in words; undefined if nothing does. */
+export function ownException(rule: Rule, place: Place, own: OwnSide | undefined): string | undefined {
+  if (!rule.families.includes(place.family) || !hasOwnSide(rule, place.direction)) return undefined
+  if (!own) return 'not for us'
+  const [{ ports, notPorts }] = sides(rule, place.direction)
+  const named = (ports?.names.length ?? 0) + (notPorts?.names.length ?? 0) > 0
+  const parts = [named ? [own.ports, own.notPorts] : undefined, own.addresses].filter(p => p !== undefined)
+  return parts.length === 0 ? undefined : JSON.stringify(parts)
+}
 
+/** The rule with its peer's side as sets; its own side is given. */
+export function resolveRule(rule: Rule, place: Place, own: OwnSide, sets: SetSource): ResolvedRule {
+  const [, peer] = sides(rule, place.direction)
   const peerIn: SetId[] = []
   const peerNotIn: SetId[] = []
   if (peer.selector) peerIn.push(sets.selector(peer.selector))
   if (peer.nets) peerIn.push(sets.nets(peer.nets))
   if (peer.notSelector) peerNotIn.push(sets.selector(peer.notSelector))
   if (peer.notNets) peerNotIn.push(sets.nets(peer.notNets))
-
-  const terms = (entity: Entity, field: 'ports' | 'notPorts'): PortTerm[] | undefined => {
-    const ports = entity[field]
-    return ports && (entity === own ? ownTerms(ports, own, self) : peerTerms(ports, peer, sets))
-  }
-  const dports = terms(rule.destination, 'ports')
-  const notDports = terms(rule.destination, 'notPorts')
-  const sports = terms(rule.source, 'ports')
-  const notSports = terms(rule.source, 'notPorts')
+  const terms = (ports: Ports | undefined): PortTerm[] | undefined =>
+    ports && [...ports.ranges, ...ports.names.flatMap(name => sets.portName(name, peer.selector))]
+  const [peerPorts, peerNotPorts] = [terms(peer.ports), terms(peer.notPorts)]
+  const ingress = place.direction === 'ingress'
+  const dports = ingress ? own.ports : peerPorts
+  const notDports = ingress ? own.notPorts : peerNotPorts
+  const sports = ingress ? peerPorts : own.ports
+  const notSports = ingress ? peerNotPorts : own.notPorts
   return {
     ref: rule.ref,
     action: rule.action,
@@ -76,6 +110,6 @@ export function resolveRule(rule: Rule, place: Place, sets: SetCollector): Resol
     ...(notDports && { notDports }),
     ...(sports && { sports }),
     ...(notSports && { notSports }),
-    ...(matching.length < addresses.length && { ownAddresses: matching }),
+    ...(own.addresses && { ownAddresses: own.addresses }),
   }
 }

@@ -2,12 +2,13 @@
 // are found over all endpoints and network sets of the cluster.
 import { sha1Hex } from '../base/hash.ts'
 import { type Addr, BITS } from '../net/addr.ts'
-import { type Prefix, prefixBase, prefixFamily, prefixLength } from '../net/prefix.ts'
+import { type Prefix, prefixBase, prefixContains, prefixFamily, prefixLength } from '../net/prefix.ts'
 import { hasPorts, protocolNumber } from '../net/protocol.ts'
 import type { EndpointPort } from '../resources/resource.ts'
 import { lookup, matches } from '../selector/match.ts'
 import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
 import type { AddressSet, PortTerm, SetId } from './intent.ts'
+import type { SetSource } from './resolve.ts'
 
 /** Anything that selectors select: an endpoint or a network set, with all its labels, own and inherited. */
 export type Labelled = {
@@ -31,7 +32,7 @@ function split(prefixes: readonly Prefix[]): { addresses: Addr[]; prefixes: Pref
   return { addresses: prefixes.filter(isHost).map(prefixBase), prefixes: prefixes.filter(p => !isHost(p)) }
 }
 
-export class SetCollector {
+export class SetCollector implements SetSource {
   readonly #members: readonly Labelled[]
   readonly #sets = new Map<SetId, AddressSet>()
   readonly #selected = new Map<SetId, AddressSet>()
@@ -47,13 +48,17 @@ export class SetCollector {
   }
 
   selector(selector: Selector): SetId {
-    const set = this.members(selector)
+    const set = this.#membersOf(selector)
     this.#sets.set(set.id, set)
     return set.id
   }
 
-  /** The members, without asking for the set: for what is decided here and now. */
-  members(selector: Selector): AddressSet {
+  selects(selector: Selector, addr: Addr): boolean {
+    const set = this.#membersOf(selector)
+    return set.addresses.has(addr) || set.prefixes.some(n => prefixContains(n, addr))
+  }
+
+  #membersOf(selector: Selector): AddressSet {
     const id = selectorId(selector) as SetId
     let set = this.#selected.get(id)
     if (!set) {

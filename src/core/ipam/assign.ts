@@ -142,7 +142,8 @@ function* candidates({ pools, owner, reserved }: FamilyRequest, taken: ReadonlyS
 function* assignFrom(cidr: Prefix, request: FamilyRequest, affinity: Owner | undefined): Plan<void> {
   const { handle, got, count, reserved } = request
   const isReserved = (address: Addr): boolean => reserved.some(range => prefixContains(range, address))
-  let promised = false
+  let promised = 0
+  let held = 0
   const ordinals = yield* retry(function* (): Plan<readonly number[] | undefined> {
     const found = yield* readBlock(cidr)
     if (found === undefined || found === 'corrupt') return []
@@ -150,14 +151,18 @@ function* assignFrom(cidr: Prefix, request: FamilyRequest, affinity: Owner | und
     if (affinity !== undefined && block.affinity !== affinity) return []
     const chosen = freeOrdinals(block, count - got.length, isReserved)
     if (chosen.length === 0) return []
-    promised = true
     request.touched.add(cidr)
-    yield* promise(handle, cidr, ordinalsOf(block, handle).length + chosen.length)
+    const total = ordinalsOf(block, handle).length + chosen.length
+    promised = Math.max(promised, total)
+    yield* promise(handle, cidr, total)
     const next = allocate(block, chosen, toAttribute(request))
-    return (yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined ? undefined : chosen
+    if ((yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined) return undefined
+    held = total
+    return chosen
   })
   got.push(...ordinals.map(ordinal => addressAt(cidr, ordinal)))
-  if (promised && ordinals.length === 0) yield* releaseFrom(cidr, [handle], () => [])
+  // An earlier try promised more than this block had in the end.
+  if (promised > held) yield* releaseFrom(cidr, [handle], () => [])
 }
 
 /** Writes into the handle that the block will hold this many of its addresses; always a write, so that a release notices. */
@@ -184,7 +189,8 @@ export function* assignIp(address: Addr, pools: readonly IPPoolLike[], context: 
   }
   const cidr = blockOf(pool, toNumber(address))
   const ordinal = ordinalOf(cidr, address)!
-  let promised = false
+  let promised = 0
+  let held = 0
   try {
     yield* retry(function* (): Plan<true | undefined> {
       const found = yield* readBlock(cidr)
@@ -200,13 +206,15 @@ export function* assignIp(address: Addr, pools: readonly IPPoolLike[], context: 
       if (config.strictAffinity && block.affinity !== owner) {
         throw new IpamError('not-owned', `${address} is in the block ${cidr}, which is not affine to ${owner}`)
       }
-      promised = true
-      yield* promise(handle, cidr, ordinalsOf(block, handle).length + 1)
+      const total = ordinalsOf(block, handle).length + 1
+      promised = Math.max(promised, total)
+      yield* promise(handle, cidr, total)
       const next = allocate(block, [ordinal], toAttribute(context))
-      return (yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined ? undefined : true
+      if ((yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined) return undefined
+      held = total
+      return true
     })
-  } catch (error) {
-    if (promised) yield* releaseFrom(cidr, [handle], () => [])
-    throw error
+  } finally {
+    if (promised > held) yield* releaseFrom(cidr, [handle], () => [])
   }
 }

@@ -12,15 +12,31 @@ import { decodeRoute } from './route.ts'
 
 const inner = attributes({ n: [1, u16], names: [2, list(1, text)] })
 const table = attributes({
-  a: [1, u8], b: [2, u16], c: [3, u32], d: [4, be16], e: [5, be32], f: [6, be64], g: [7, text], h: [8, bytes], i: [9, flag], j: [10, inner],
+  a: [1, u8],
+  b: [2, u16],
+  c: [3, u32],
+  d: [4, be16],
+  e: [5, be32],
+  f: [6, be64],
+  g: [7, text],
+  h: [8, bytes],
+  i: [9, flag],
+  j: [10, inner],
 })
 
 const word = (max: number) => fc.integer({ min: 0, max })
 const anyText = fc.string({ unit: 'binary', maxLength: 30 }).filter(s => !s.includes('\0') && s.isWellFormed())
 const values = fc.record(
   {
-    a: word(0xff), b: word(0xffff), c: word(0xffffffff), d: word(0xffff), e: word(0xffffffff), f: word(Number.MAX_SAFE_INTEGER),
-    g: anyText, h: fc.uint8Array({ maxLength: 40 }), i: fc.constant(true as const),
+    a: word(0xff),
+    b: word(0xffff),
+    c: word(0xffffffff),
+    d: word(0xffff),
+    e: word(0xffffffff),
+    f: word(Number.MAX_SAFE_INTEGER),
+    g: anyText,
+    h: fc.uint8Array({ maxLength: 40 }),
+    i: fc.constant(true as const),
     j: fc.record({ n: word(0xffff), names: fc.array(anyText, { maxLength: 4 }) }, { requiredKeys: [] }),
   },
   { requiredKeys: [] },
@@ -55,7 +71,10 @@ test('an attribute that the table lacks is passed over, or refused where reading
 })
 
 test('a length that cannot be is told with its place', () => {
-  assert.throws(() => table.decode(new Reader(Uint8Array.of(3, 0, 1, 0))), { name: 'DecodeError', message: /of 3 bytes at byte 0/ })
+  assert.throws(() => table.decode(new Reader(Uint8Array.of(3, 0, 1, 0))), {
+    name: 'DecodeError',
+    message: /of 3 bytes at byte 0/,
+  })
   assert.throws(() => table.decode(new Reader(Uint8Array.of(9, 0, 1, 0, 1))), DecodeError)
   assert.throws(() => table.decode(new Reader(Uint8Array.of(5, 0, 2, 0, 1, 0, 0, 0))), DecodeError)
   assert.throws(() => table.decode(new Reader(Uint8Array.of(8, 0, 1, 0, 1, 2, 3, 4))), { message: /3 bytes too many/ })
@@ -68,14 +87,17 @@ test('an attribute is refused past 64 KiB', () => {
 
 test('messages are cut where they were joined', () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(word(0xffff), word(0xffff), word(0xffffffff), fc.uint8Array({ maxLength: 50 }))), list => {
-      const w = new Writer(16)
-      for (const [type, flags, seq, body] of list) putMessage(w, { type, flags, seq }, x => x.put(body))
-      assert.deepEqual(
-        decodeMessages(w.result()).map(m => [m.type, m.flags, m.seq, m.body.slice()]),
-        list.map(([type, flags, seq, body]) => [type, flags, seq, new Uint8Array(body)]),
-      )
-    }),
+    fc.property(
+      fc.array(fc.tuple(word(0xffff), word(0xffff), word(0xffffffff), fc.uint8Array({ maxLength: 50 }))),
+      list => {
+        const w = new Writer(16)
+        for (const [type, flags, seq, body] of list) putMessage(w, { type, flags, seq }, x => x.put(body))
+        assert.deepEqual(
+          decodeMessages(w.result()).map(m => [m.type, m.flags, m.seq, m.body.slice()]),
+          list.map(([type, flags, seq, body]) => [type, flags, seq, new Uint8Array(body)]),
+        )
+      },
+    ),
   )
 })
 
@@ -88,7 +110,11 @@ test('an acknowledgement gives the errno and the kernel’s words', () => {
     x.put(utf8('File exists, really\0'))
     x.end(at)
   })
-  assert.deepEqual(decodeAck(decodeMessages(w.result())[0]!), { errno: 17, text: 'File exists, really', offset: undefined })
+  assert.deepEqual(decodeAck(decodeMessages(w.result())[0]!), {
+    errno: 17,
+    text: 'File exists, really',
+    offset: undefined,
+  })
 })
 
 test('an address of an interface is read back', () => {
@@ -103,15 +129,20 @@ test('garbage is a DecodeError and nothing else', () => {
   const nearly = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
     // Valid attributes behind a plausible header, then damaged.
-    fc.tuple(values, fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 6 }), fc.nat(16)).map(([v, damage, head]) => {
-      const body = Uint8Array.of(...new Uint8Array(head).fill(2), ...encodeValue(table, v))
-      for (const [at, byte] of damage) if (at < body.length) body[at] = byte
-      return body
-    }),
+    fc
+      .tuple(values, fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 6 }), fc.nat(16))
+      .map(([v, damage, head]) => {
+        const body = Uint8Array.of(...new Uint8Array(head).fill(2), ...encodeValue(table, v))
+        for (const [at, byte] of damage) if (at < body.length) body[at] = byte
+        return body
+      }),
   )
   fc.assert(
     fc.property(nearly, garbage => {
-      const attempts: (() => unknown)[] = [...decoders.map(decode => () => decode(new Reader(garbage))), () => decodeMessages(garbage).map(decodeAck)]
+      const attempts: (() => unknown)[] = [
+        ...decoders.map(decode => () => decode(new Reader(garbage))),
+        () => decodeMessages(garbage).map(decodeAck),
+      ]
       for (const attempt of attempts) {
         try {
           attempt()

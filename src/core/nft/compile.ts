@@ -167,19 +167,24 @@ export function compile(statements: readonly Statement[], find: FindSet): Compil
 function compileStatement(p: Program, s: Statement): void {
   switch (s.kind) {
     case 'match':
-      return compileMatch(p, s)
+      compileMatch(p, s)
+      break
     case 'vmap':
-      return p.lookup(s.fields, s.map, { dreg: 0 })
+      p.lookup(s.fields, s.map, { dreg: 0 })
+      break
     case 'set':
       p.put({ name: 'immediate', dreg: REGISTER, data: { value: scalarBytes(FIELDS[s.field].type, s.value) } })
-      return p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
+      p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
+      break
     case 'set-map':
       p.lookup(s.fields, s.map, { dreg: REGISTER })
-      return p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
+      p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
+      break
     case 'counter':
-      return p.put({ name: 'counter', bytes: s.bytes ?? 0, packets: s.packets ?? 0 })
+      p.put({ name: 'counter', bytes: s.bytes ?? 0, packets: s.packets ?? 0 })
+      break
     case 'limit':
-      return p.put({
+      p.put({
         name: 'limit',
         rate: s.rate,
         unit: UNITS[s.per],
@@ -187,62 +192,79 @@ function compileStatement(p: Program, s: Statement): void {
         type: 0,
         flags: 0,
       })
+      break
     case 'log': {
       const level = s.group === undefined ? (s.level ? LEVELS[s.level] : LOG_WARN) : undefined
       if (s.group !== undefined && s.level !== undefined) throw new EncodeError('a log to a group has no level')
-      return p.put({ name: 'log', group: s.group, prefix: s.prefix, level })
+      p.put({ name: 'log', group: s.group, prefix: s.prefix, level })
+      break
     }
     case 'verdict':
-      return p.put({ name: 'immediate', dreg: 0, data: { verdict: encodeVerdict(s.verdict) } })
+      p.put({ name: 'immediate', dreg: 0, data: { verdict: encodeVerdict(s.verdict) } })
+      break
     case 'masquerade':
-      return p.put({ name: 'masq' })
+      p.put({ name: 'masq' })
+      break
     case 'notrack':
-      return p.put({ name: 'notrack' })
+      p.put({ name: 'notrack' })
+      break
     case 'reject':
-      return p.reject()
+      p.reject()
+      break
   }
 }
 
 type Match = Extract<Statement, { kind: 'match' }>
 
-function compileMatch(p: Program, { fields, op, right, mask }: Match): void {
+function compileMatch(p: Program, match: Match): void {
+  const { fields, op, right, mask } = match
   if ('ref' in right) {
     if (mask !== undefined) throw new EncodeError('a mask before a lookup')
-    return p.lookup(fields, right.ref, { not: op === '!=' })
+    p.lookup(fields, right.ref, { not: op === '!=' })
+    return
   }
   const field = fields[0]
   if (field === undefined || fields.length > 1)
     throw new EncodeError('several fields are compared with a named set only')
-  const { type } = FIELDS[field]
-  if ('set' in right) {
-    const set = anonymousSet(type, right.set)
-    if (set.elements.length > 1) {
-      if (mask !== undefined) throw new EncodeError('a mask before a lookup')
-      return p.lookupAnonymous(field, set, op === '!=')
-    }
-    return compileMatch(p, {
-      kind: 'match',
-      fields,
-      op,
-      right: single(set.elements[0]),
-      ...(mask === undefined ? {} : { mask }),
-    })
+  if (!('set' in right)) {
+    compileComparison(p, { field, op, right, mask })
+    return
   }
+  const set = anonymousSet(FIELDS[field].type, right.set)
+  if (set.elements.length === 1) compileMatch(p, { ...match, right: single(set.elements[0]!) })
+  else if (set.elements.length === 0) throw new EncodeError('a comparison with an empty set')
+  else if (mask !== undefined) throw new EncodeError('a mask before a lookup')
+  else p.lookupAnonymous(field, set, op === '!=')
+}
+
+type Comparison = {
+  readonly field: Field
+  readonly op: '==' | '!='
+  readonly right: Extract<Operand, { value: Scalar } | { from: Scalar }>
+  readonly mask: number | undefined
+}
+
+function compileComparison(p: Program, { field, op, right, mask }: Comparison): void {
+  const { type } = FIELDS[field]
   p.require([FIELDS[field]])
   p.load(field, REGISTER)
-  const range = 'from' in right && right.from !== right.to ? right : undefined
-  const value = 'from' in right ? right.from : right.value
   if (mask !== undefined) putMask(p, type, mask)
-  else if (field === 'ct state' && op === '==' && range === undefined) {
+  const equal = op === '==' ? 'eq' : 'neq'
+  if ('from' in right && right.from !== right.to) {
+    compareRange(p, field, op, right)
+    return
+  }
+  const value = 'from' in right ? right.from : right.value
+  if (field === 'ct state' && op === '==' && mask === undefined) {
     // A state is one bit of several: equal means any of the named ones.
     putMask(p, type, Number(value))
-    return p.compare('neq', scalarBytes(type, 0))
+    p.compare('neq', scalarBytes(type, 0))
+  } else if (TYPES[type].kind === 'name' && typeof value === 'string' && value.endsWith('*')) {
+    p.compare(equal, wildcard(value))
+  } else {
+    p.compare(equal, scalarBytes(type, value))
+    if (op === '==' && mask === undefined) p.learn(field, value)
   }
-  if (range !== undefined) return compareRange(p, field, op, range)
-  if (TYPES[type].kind === 'name' && typeof value === 'string' && value.endsWith('*')) {
-    p.compare(op === '==' ? 'eq' : 'neq', wildcard(value))
-  } else p.compare(op === '==' ? 'eq' : 'neq', scalarBytes(type, value))
-  if (op === '==' && mask === undefined) p.learn(field, value)
 }
 
 function putMask(p: Program, type: ValueType, mask: number): void {
@@ -283,10 +305,7 @@ function wildcard(name: string): Uint8Array {
   return bytes.subarray(0, bytes.indexOf(0))
 }
 
-function single(part: KeyPart | undefined): Operand {
-  if (part === undefined) throw new EncodeError('a comparison with an empty set')
-  return isRange(part) ? part : { value: part }
-}
+const single = (part: KeyPart): Operand => (isRange(part) ? part : { value: part })
 
 /** An anonymous set in its one form: in order, without repetition, and with what touches merged where there are ranges. */
 export function anonymousSet(type: ValueType, parts: readonly KeyPart[]): AnonymousSet {

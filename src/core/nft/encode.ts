@@ -117,37 +117,44 @@ class Encoder {
     switch (op.op) {
       case 'add-table': {
         const flags = op.owned ? TABLE_FLAGS.OWNER | TABLE_FLAGS.PERSIST : 0
-        return this.#message('NEWTABLE', NLM_F.CREATE, { op: 'add', object: `table ${table}` }, w =>
+        this.#message('NEWTABLE', NLM_F.CREATE, { op: 'add', object: `table ${table}` }, w =>
           TABLE.encode(w, { name: table, flags }),
         )
+        break
       }
       case 'delete-table':
-        return this.#message('DELTABLE', 0, { op: 'delete', object: `table ${table}` }, w =>
-          TABLE.encode(w, { name: table }),
-        )
+        this.#message('DELTABLE', 0, { op: 'delete', object: `table ${table}` }, w => TABLE.encode(w, { name: table }))
+        break
       case 'add-set':
         this.#newSet(op.set)
-        return this.#elements('NEWSETELEM', op.set, op.set.elements)
+        this.#elements('NEWSETELEM', op.set, op.set.elements)
+        break
       case 'delete-set':
-        return this.#message('DELSET', 0, { op: 'delete', object: `set ${op.name}` }, w =>
+        this.#message('DELSET', 0, { op: 'delete', object: `set ${op.name}` }, w =>
           SET.encode(w, { table, name: op.name }),
         )
+        break
       case 'add-elements':
-        return this.#elements('NEWSETELEM', op.set, op.elements)
+        this.#elements('NEWSETELEM', op.set, op.elements)
+        break
       case 'delete-elements':
-        return this.#elements('DELSETELEM', op.set, op.elements)
+        this.#elements('DELSETELEM', op.set, op.elements)
+        break
       case 'add-chain':
         this.#newChain(op.chain)
-        return this.#rules(op.chain)
+        this.#rules(op.chain)
+        break
       case 'replace-rules':
         this.#message('DELRULE', 0, { op: 'empty', object: `chain ${op.chain.name}` }, w =>
           RULE.encode(w, { table, chain: op.chain.name }),
         )
-        return this.#rules(op.chain)
+        this.#rules(op.chain)
+        break
       case 'delete-chain':
-        return this.#message('DELCHAIN', 0, { op: 'delete', object: `chain ${op.name}` }, w =>
+        this.#message('DELCHAIN', 0, { op: 'delete', object: `chain ${op.name}` }, w =>
           CHAIN.encode(w, { table, name: op.name }),
         )
+        break
     }
   }
 

@@ -113,37 +113,48 @@ class Recogniser {
     switch (e.name) {
       case 'counter':
         this.#at++
-        return this.#push({ kind: 'counter', packets: e.packets ?? 0, bytes: e.bytes ?? 0 })
+        this.#push({ kind: 'counter', packets: e.packets ?? 0, bytes: e.bytes ?? 0 })
+        break
       case 'limit':
         this.#at++
-        return this.#push({
+        this.#push({
           kind: 'limit',
           rate: e.rate ?? 0,
           per: e.unit === 60 ? 'minute' : 'second',
           ...(e.burst === 5 ? {} : { burst: e.burst ?? 0 }),
         })
+        break
       case 'log':
         this.#at++
-        return this.#push(log(e))
+        this.#push(log(e))
+        break
       case 'masq':
         this.#at++
-        return this.#push({ kind: 'masquerade' })
+        this.#push({ kind: 'masquerade' })
+        break
       case 'notrack':
         this.#at++
-        return this.#push({ kind: 'notrack' })
+        this.#push({ kind: 'notrack' })
+        break
       case 'reject':
         this.#at++
-        return this.#push({ kind: 'reject' })
+        this.#push({ kind: 'reject' })
+        break
       case 'immediate':
-        return this.#immediate(e)
+        this.#immediate(e)
+        break
       default:
-        return this.#question()
+        this.#question()
+        break
     }
   }
 
   #immediate(e: Named<'immediate'>): void {
     this.#at++
-    if (e.data?.verdict) return this.#push({ kind: 'verdict', verdict: decodeVerdict(e.data.verdict) })
+    if (e.data?.verdict) {
+      this.#push({ kind: 'verdict', verdict: decodeVerdict(e.data.verdict) })
+      return
+    }
     const field = this.#written()
     this.#push({
       kind: 'set',
@@ -169,10 +180,15 @@ class Recogniser {
     if (bitwise) mask = bitwise.mask?.value
     this.#take('byteorder')
     const cmp = this.#take('cmp')
-    if (cmp) return this.#comparison(first, mask, cmp)
+    if (cmp) {
+      this.#comparison(first, mask, cmp)
+      return
+    }
     const range = this.#take('range')
-    if (range)
-      return this.#match(first, mask, range.op === NEQ ? '!=' : '==', { from: range.from?.value, to: range.to?.value })
+    if (range) {
+      this.#match(first, mask, range.op === NEQ ? '!=' : '==', { from: range.from?.value, to: range.to?.value })
+      return
+    }
     const fields = [this.#field(first)]
     let register = REGISTER + Math.ceil(TYPES[FIELDS[fields[0]!].type].size / 4)
     for (let more = this.#load(register); more; more = this.#load(register)) {
@@ -227,8 +243,10 @@ class Recogniser {
   }
 
   #comparison(load: Load, mask: Uint8Array | undefined, cmp: Named<'cmp'>): void {
-    if (cmp.op === EQ || cmp.op === NEQ)
-      return this.#match(load, mask, cmp.op === EQ ? '==' : '!=', { value: cmp.data?.value })
+    if (cmp.op === EQ || cmp.op === NEQ) {
+      this.#match(load, mask, cmp.op === EQ ? '==' : '!=', { value: cmp.data?.value })
+      return
+    }
     const end = this.#take('cmp')
     if (cmp.op !== GTE || end?.op !== LTE) throw new DecodeError(`comparison ${cmp.op} alone`, 0)
     this.#match(load, mask, '==', { from: cmp.data?.value, to: end.data?.value })
@@ -264,8 +282,10 @@ class Recogniser {
       'value' in bytes ? { value: scalar('value', false) } : { from: scalar('from', true), to: scalar('to', true) }
     const masked = mask && Number(takeScalar(new Reader(mask), type))
     // A set bit of several states: compile says this for `ct state a,b`.
-    if (field === 'ct state' && op === '!=' && masked !== undefined && 'value' in right && right.value === 0)
-      return this.#push({ kind: 'match', fields: [field], op: '==', right: { value: masked } })
+    if (field === 'ct state' && op === '!=' && masked !== undefined && 'value' in right && right.value === 0) {
+      this.#push({ kind: 'match', fields: [field], op: '==', right: { value: masked } })
+      return
+    }
     const match: Statement = {
       kind: 'match',
       fields: [field],
@@ -275,7 +295,8 @@ class Recogniser {
     }
     if (field !== 'meta nfproto' && field !== 'meta l4proto') {
       this.#imply([field])
-      return this.#push(match)
+      this.#push(match)
+      return
     }
     const questions = this.#questions
     this.#push(match)

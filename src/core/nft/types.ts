@@ -2,7 +2,7 @@
 // everywhere; host-order ones (mark, classid, index, states) are big-endian inside interval sets, because the kernel's
 // trees compare bytes (a rule that looks them up converts first, see fields.ts).
 
-import { addr, fromBytes, toBytes } from '../net/addr.ts'
+import { fromBytes, parseAddr, toBytes } from '../net/addr.ts'
 import { DecodeError, fromUtf8, type Reader, utf8, type Writer } from '../netlink/bytes.ts'
 import { EncodeError } from './encode-error.ts'
 import type { DataType, Scalar } from './objects.ts'
@@ -74,8 +74,14 @@ export function keyLength(key: readonly ValueType[]): number {
 /** Writes one datum in its size. `bigEndian` turns the host-order types round (interval sets). */
 export function putScalar(w: Writer, type: ValueType, value: Scalar, bigEndian = false): void {
   const { size, kind, order } = TYPES[type]
-  if (kind === 'address') return w.put(addressBytes(type, value, size))
-  if (kind === 'name') return putName(w, value)
+  if (kind === 'address') {
+    w.put(addressBytes(type, value, size))
+    return
+  }
+  if (kind === 'name') {
+    putName(w, value)
+    return
+  }
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size))
     throw new EncodeError(`no ${type}: ${value}`)
   if (size === 1) w.u8(value)
@@ -85,7 +91,8 @@ export function putScalar(w: Writer, type: ValueType, value: Scalar, bigEndian =
 }
 
 function addressBytes(type: ValueType, value: Scalar, size: number): Uint8Array {
-  const bytes = typeof value === 'string' ? toBytes(addr(value)) : undefined
+  const address = typeof value === 'string' ? parseAddr(value) : undefined
+  const bytes = address && toBytes(address)
   if (bytes?.length !== size) throw new EncodeError(`no ${type}: ${value}`)
   return bytes
 }

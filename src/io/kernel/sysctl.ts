@@ -18,22 +18,17 @@ export function readSysctl(setting: string, netns?: string): string | undefined 
 /** Writes a setting; the KernelError `isMissing` when the kernel (or the interface) does not have it. */
 export function writeSysctl(setting: string, value: string | number, netns?: string): void {
   try {
-    within(netns, () => writeFileSync(`/proc/sys/${setting}`, `${value}\n`))
+    within(netns, () => {
+      writeFileSync(`/proc/sys/${setting}`, `${value}\n`)
+      return true
+    })
   } catch (error) {
     throw kernelError('write sysctl', `${setting} = ${value}`, error)
   }
 }
 
-function within<T extends string | undefined | void>(netns: string | undefined, fn: () => T): T {
-  let result!: T
-  const run = () => {
-    result = fn()
-    return true
-  }
-  if (netns === undefined) run()
-  else inNetns(netns, run)
-  return result
-}
+const within = <T extends string | boolean>(netns: string | undefined, fn: () => T): T =>
+  netns === undefined ? fn() : (inNetns<string | boolean>(netns, fn) as T)
 
 const errnoOf = (error: unknown): number | undefined =>
   error instanceof Error && 'errno' in error && typeof error.errno === 'number' ? Math.abs(error.errno) : undefined
