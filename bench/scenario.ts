@@ -2,7 +2,6 @@
 // rule with a selector of its own that picks 20 addresses, and one UDP port; the last rule picks the pod that sends.
 // Everything is a typed resource, so that a benchmark may change one and feed the change to whatever it measures.
 import {
-  decodeResource,
   type GlobalNetworkPolicy,
   keyOf,
   type Resource,
@@ -10,6 +9,7 @@ import {
   snapshotOf,
   type WorkloadEndpoint,
 } from '../src/core/resources/resource.ts'
+import { DEFAULT_TIER, endpoint, globalPolicy } from '../test/support/resources.ts'
 
 export const NODE = 'node0'
 /** The pods of the node: what they are called and where. */
@@ -41,32 +41,6 @@ const FIRST_PORT = 20_000
 export const portOf = (rule: number): number => FIRST_PORT + (rule % PORTS)
 export const setLabel = (rule: number): string => `s${rule}`
 
-/** A document as a resource; these are ours, so one that is refused is a bug. */
-export function resource<T extends Resource>(document: object): T {
-  const decoded = decodeResource(document)
-  if (!decoded.ok) throw new Error(`${JSON.stringify(document)}: ${JSON.stringify(decoded.problems)}`)
-  return decoded.value as T
-}
-
-type EndpointSpec = {
-  readonly name: string
-  readonly node: string
-  readonly addresses: readonly string[]
-  readonly labels: Readonly<Record<string, string>>
-}
-
-export const endpoint = ({ name, node, addresses, labels }: EndpointSpec): WorkloadEndpoint =>
-  resource({
-    apiVersion: 'projectcalico.org/v3',
-    kind: 'WorkloadEndpoint',
-    metadata: { name: `${node}-k8s-${name}-eth0`, namespace: 'default', labels },
-    spec: {
-      ...{ orchestrator: 'k8s', node, pod: name, endpoint: 'eth0', interfaceName: `cali${name}` },
-      ipNetworks: addresses.map(a => `${a}/32`),
-      profiles: ['projectcalico-default-allow'],
-    },
-  })
-
 /** The policy with this number; its rules are those from `index * rulesPerPolicy` on. */
 export function policy(index: number, rulesPerPolicy: number): GlobalNetworkPolicy {
   const first = index * rulesPerPolicy
@@ -76,12 +50,8 @@ export function policy(index: number, rulesPerPolicy: number): GlobalNetworkPoli
     source: { selector: `set == '${setLabel(first + i)}'` },
     destination: { ports: [portOf(first + i)] },
   }))
-  return resource({
-    apiVersion: 'projectcalico.org/v3',
-    kind: 'GlobalNetworkPolicy',
-    metadata: { name: `p${String(index).padStart(5, '0')}` },
-    spec: { order: index, selector: "role == 'server'", types: ['Ingress'], ingress },
-  })
+  const name = `p${String(index).padStart(5, '0')}`
+  return globalPolicy(name, { order: index, selector: "role == 'server'", types: ['Ingress'], ingress })
 }
 
 /** The n-th remote address. */
@@ -102,12 +72,7 @@ export function scenario(shape: Shape): Scenario {
   }
   const last = { set: setLabel(rules - 1) }
   const resources: Resource[] = [
-    resource({
-      apiVersion: 'projectcalico.org/v3',
-      kind: 'Tier',
-      metadata: { name: 'default' },
-      spec: { order: 1_000_000, defaultAction: 'Deny' },
-    }),
+    DEFAULT_TIER,
     endpoint({ name: SENDER.name, node: NODE, addresses: [SENDER.address], labels: last }),
     endpoint({ name: RECEIVER.name, node: NODE, addresses: [RECEIVER.address], labels: { role: 'server' } }),
     ...remote,

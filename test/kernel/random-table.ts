@@ -118,6 +118,8 @@ export function randomScalar(r: Random, type: DataType): Scalar {
   return scalarOf(type, bits(r, width))
 }
 
+const ascending = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0)
+
 /** Disjoint ranges, some of one value, some that touch the next, some at the ends of the space. */
 function disjoint(r: Random, type: DataType, count: number): KeyPart[] {
   const width = BITS[type]!
@@ -126,12 +128,13 @@ function disjoint(r: Random, type: DataType, count: number): KeyPart[] {
   if (r.chance(2)) points.add(0n)
   if (r.chance(2)) points.add(max)
   for (let i = 0; i < count * 2; i++) points.add(bits(r, width))
-  const sorted = [...points].sort((a, b) => (a < b ? -1 : 1))
+  const sorted = [...points].sort(ascending)
   const parts: KeyPart[] = []
   for (let i = 0; i + 1 < sorted.length; i += 2) {
     const [low, high] = [sorted[i]!, sorted[i + 1]!]
-    if (r.chance(4)) parts.push(scalarOf(type, low))
-    else if (r.chance(4) && low + 1n < high) {
+    const kind = r.below(4)
+    if (kind === 0) parts.push(scalarOf(type, low))
+    else if (kind === 1 && low + 1n < high) {
       const middle = (low + high) / 2n
       parts.push(range(type, low, middle), range(type, middle + 1n, high))
     } else parts.push(range(type, low, high))
@@ -150,8 +153,8 @@ function randomKeys(r: Random, set: Pick<NftSet, 'key' | 'interval'>, count: num
     // In a pipapo the first part is one value, and no two elements share it: so they do not overlap.
     const key = set.key.map((type, n) => {
       if (!set.interval || n === 0 || type === 'ifname' || r.chance(2)) return randomScalar(r, type)
-      const [a, b] = [bits(r, BITS[type]!), bits(r, BITS[type]!)]
-      return range(type, a < b ? a : b, a < b ? b : a)
+      const [low, high] = [bits(r, BITS[type]!), bits(r, BITS[type]!)].sort(ascending)
+      return range(type, low!, high!)
     })
     keys.set(set.interval ? String(key[0]) : JSON.stringify(key), key)
   }

@@ -54,6 +54,8 @@ const NODE_SETTINGS = {
   'net/ipv4/ip_forward': 1,
   'net/ipv4/conf/all/rp_filter': 0,
   'net/ipv4/conf/default/rp_filter': 0,
+  // The frames of our tools carry no TCP checksum.
+  'net/netfilter/nf_conntrack_checksum': 0,
   'net/ipv6/conf/all/disable_ipv6': 1,
   'net/ipv6/conf/default/disable_ipv6': 1,
 } as const

@@ -27,7 +27,7 @@ export function portsNamed(ports: readonly EndpointPort[], name: string): { prot
 }
 
 /** Full-length prefixes are addresses; everything else stays a prefix. */
-function split(prefixes: readonly Prefix[]): { addresses: Addr[]; prefixes: Prefix[] } {
+export function split(prefixes: readonly Prefix[]): { addresses: Addr[]; prefixes: Prefix[] } {
   const isHost = (p: Prefix): boolean => prefixLength(p) === BITS[prefixFamily(p)]
   return { addresses: prefixes.filter(isHost).map(prefixBase), prefixes: prefixes.filter(p => !isHost(p)) }
 }
@@ -72,8 +72,8 @@ export class SetCollector implements SetSource {
   }
 
   nets(nets: readonly Prefix[]): SetId {
-    const title = [...new Set(nets)].sort().join(', ')
-    const id = `n:${sha1Hex(title).slice(0, 16)}` as SetId
+    const title = netsTitle(nets)
+    const id = netsId(title)
     if (!this.#sets.has(id)) {
       const { addresses, prefixes } = split(nets)
       this.#sets.set(id, { id, title, addresses: new Set(addresses), prefixes })
@@ -86,7 +86,7 @@ export class SetCollector implements SetSource {
    * selector on the same side, an endpoint must match it itself: being in a selected network set is not enough.
    */
   portName(name: string, selector: Selector | undefined): readonly PortTerm[] {
-    const scope = selector ? `${selectorId(selector)}:${name}` : name
+    const scope = portScope(name, selector)
     const known = this.#named.get(scope)
     if (known) return known
     const owners = new Map<string, { protocol: number; port: number; addresses: Set<Addr> }>()
@@ -109,3 +109,9 @@ export class SetCollector implements SetSource {
     return terms
   }
 }
+
+export const netsTitle = (nets: readonly Prefix[]): string => [...new Set(nets)].sort().join(', ')
+export const netsId = (title: string): SetId => `n:${sha1Hex(title).slice(0, 16)}` as SetId
+/** What a port name is resolved over. */
+export const portScope = (name: string, selector: Selector | undefined): string =>
+  selector ? `${selectorId(selector)}:${name}` : name

@@ -1,0 +1,272 @@
+// The address sets that are in use, kept up to date: each knows its members, and every change of a member is noted for
+// whoever follows (the classifier). Users of a set are counted; a set without users is gone.
+import type { Addr } from '../net/addr.ts'
+import { type Prefix, prefixContains } from '../net/prefix.ts'
+import { matches } from '../selector/match.ts'
+import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
+import type { AddressSet, PortTerm, SetId } from './intent.ts'
+import { type Item, type ItemIndex, neededBy } from './items.ts'
+import { netsId, netsTitle, portScope, portsNamed, split } from './sets.ts'
+
+/** A member may be in a set through several items: it is counted. */
+type Counted<T> = Map<T, number>
+
+export type ActiveSet = {
+  readonly id: SetId
+  readonly title: string
+  readonly addresses: Counted<Addr>
+  readonly prefixes: Counted<Prefix>
+  users: number
+  /** Only sets that rules ask of peers are part of the intent. */
+  peers: number
+}
+
+/** A set that follows items. `contribution` is what one item puts into it. */
+type Following = {
+  readonly set: ActiveSet
+  readonly selector: Selector | undefined
+  readonly port: { readonly protocol: number; readonly port: number; readonly name: string } | undefined
+}
+
+/** A port name in use: which (protocol, number) pairs it stands for, for the endpoints that the selector selects. */
+type NamedPort = {
+  readonly name: string
+  readonly selector: Selector | undefined
+  users: number
+  /** `protocol/port` → the number of items that have it. */
+  readonly pairs: Map<string, number>
+}
+
+export type MemberChange = {
+  readonly addresses: Map<Addr, boolean>
+  prefixes: boolean
+}
+
+export class ActiveSets {
+  readonly #items: ItemIndex
+  readonly #sets = new Map<SetId, ActiveSet>()
+  /** Sets by the label that a member must have; those without such a label are asked for every item. */
+  readonly #byLabel = new Map<string, Set<Following>>()
+  readonly #always = new Set<Following>()
+  readonly #following = new Map<SetId, Following>()
+  readonly #named = new Map<string, NamedPort>()
+  /** What each item put in, so that it can be taken out although its labels changed: item → sets. */
+  readonly #memberships = new WeakMap<Item, Set<Following>>()
+  readonly #namedOf = new WeakMap<Item, Set<NamedPort>>()
+  /** Since the last `take`. */
+  #changed = new Map<SetId, MemberChange>()
+  #namedChanged = new Set<string>()
+
+  constructor(items: ItemIndex) {
+    this.#items = items
+  }
+
+  get(id: SetId): ActiveSet | undefined {
+    return this.#sets.get(id)
+  }
+
+  /** As an immutable set of the intent. */
+  static freeze(set: ActiveSet): AddressSet {
+    const { id, title, addresses, prefixes } = set
+    return { id, title, addresses: new Set(addresses.keys()), prefixes: [...prefixes.keys()] }
+  }
+
+  /** The changes of members, and the port names whose pairs changed, since the last call. */
+  take(): { readonly members: ReadonlyMap<SetId, MemberChange>; readonly names: ReadonlySet<string> } {
+    const taken = { members: this.#changed, names: this.#namedChanged }
+    this.#changed = new Map()
+    this.#namedChanged = new Set()
+    return taken
+  }
+
+  acquireSelector(selector: Selector, forPeers: boolean): SetId {
+    const id = selectorId(selector) as SetId
+    const known = this.#sets.get(id)
+    if (known) return this.#use(known, forPeers)
+    const set = this.#create(id, printSelector(selector))
+    this.#follow({ set, selector, port: undefined })
+    return this.#use(set, forPeers)
+  }
+
+  acquireNets(nets: readonly Prefix[]): SetId {
+    const title = netsTitle(nets)
+    const id = netsId(title)
+    const known = this.#sets.get(id)
+    if (known) return this.#use(known, true)
+    const set = this.#create(id, title)
+    const parts = split(nets)
+    for (const a of parts.addresses) this.#count(set, a, 1)
+    for (const p of parts.prefixes) this.#countPrefix(set, p, 1)
+    return this.#use(set, true)
+  }
+
+  /** The scope that `releasePortName` takes, and the terms as they are now. */
+  acquirePortName(
+    name: string,
+    selector: Selector | undefined,
+  ): { readonly scope: string; readonly terms: PortTerm[] } {
+    const scope = portScope(name, selector)
+    let named = this.#named.get(scope)
+    if (!named) {
+      named = { name, selector, users: 0, pairs: new Map() }
+      this.#named.set(scope, named)
+      for (const item of selector ? this.#items.candidates(selector) : this.#items.all())
+        this.#addNamed(named, scope, item)
+    }
+    named.users++
+    const terms = [...named.pairs.keys()].sort().map((pair): PortTerm => {
+      const [protocol, port] = pair.split('/').map(Number) as [number, number]
+      const id = `p:${scope}:${pair}` as SetId
+      const set = this.#sets.get(id) ?? this.#create(id, `port ${name} = ${pair}`)
+      if (!this.#following.has(id)) this.#follow({ set, selector, port: { protocol, port, name } })
+      return { first: port, last: port, protocol, peerIn: this.#use(set, true) }
+    })
+    return { scope, terms }
+  }
+
+  release(id: SetId, forPeers: boolean): void {
+    const set = this.#sets.get(id)!
+    set.users--
+    if (forPeers) set.peers--
+    if (forPeers && set.peers === 0) this.#touch(id)
+    if (set.users > 0) return
+    this.#sets.delete(id)
+    const following = this.#following.get(id)
+    if (!following) return
+    this.#following.delete(id)
+    this.#always.delete(following)
+    const needed = following.selector && neededBy(following.selector)
+    if (needed) this.#byLabel.get(needed.label)?.delete(following)
+  }
+
+  releasePortName(scope: string): void {
+    const named = this.#named.get(scope)!
+    if (--named.users === 0) this.#named.delete(scope)
+  }
+
+  selects(id: SetId, addr: Addr): boolean {
+    const set = this.#sets.get(id)!
+    if (set.addresses.has(addr)) return true
+    for (const prefix of set.prefixes.keys()) if (prefixContains(prefix, addr)) return true
+    return false
+  }
+
+  /** After an item was put into the index, or (`present: false`) before it is taken out. */
+  itemChanged(item: Item, present: boolean): void {
+    if (!present) {
+      for (const following of this.#memberships.get(item) ?? []) {
+        if (this.#following.get(following.set.id) === following) this.#contribute(following, item, -1)
+      }
+      this.#memberships.delete(item)
+      for (const named of this.#namedOf.get(item) ?? []) this.#countNamed(named, item, -1)
+      this.#namedOf.delete(item)
+      return
+    }
+    for (const following of this.#candidates(item)) this.#join(following, item)
+    if (item.ports.length > 0) for (const [scope, named] of this.#named) this.#addNamed(named, scope, item)
+  }
+
+  #candidates(item: Item): Set<Following> {
+    const found = new Set(this.#always)
+    const see = (label: string): void => {
+      for (const following of this.#byLabel.get(label) ?? []) found.add(following)
+    }
+    for (const label of Object.keys(item.own)) see(label)
+    for (const name of item.profiles) for (const label of Object.keys(this.#items.profileLabels(name) ?? {})) see(label)
+    return found
+  }
+
+  #create(id: SetId, title: string): ActiveSet {
+    const set: ActiveSet = { id, title, addresses: new Map(), prefixes: new Map(), users: 0, peers: 0 }
+    this.#sets.set(id, set)
+    return set
+  }
+
+  #use(set: ActiveSet, forPeers: boolean): SetId {
+    set.users++
+    if (forPeers && ++set.peers === 1) {
+      // New to the intent: all members are news.
+      const change = this.#touch(set.id)
+      for (const addr of set.addresses.keys()) change.addresses.set(addr, true)
+      if (set.prefixes.size > 0) change.prefixes = true
+    }
+    return set.id
+  }
+
+  #follow(following: Following): void {
+    const { set, selector } = following
+    this.#following.set(set.id, following)
+    const needed = selector && neededBy(selector)
+    if (needed) {
+      const list = this.#byLabel.get(needed.label)
+      if (list) list.add(following)
+      else this.#byLabel.set(needed.label, new Set([following]))
+    } else this.#always.add(following)
+    for (const item of selector ? this.#items.candidates(selector) : this.#items.all()) this.#join(following, item)
+  }
+
+  #join(following: Following, item: Item): void {
+    const { selector, port } = following
+    if (selector && !matches(selector, this.#items.labels(item))) return
+    if (port && !hasPort(item, port)) return
+    const memberships = this.#memberships.get(item)
+    if (memberships) memberships.add(following)
+    else this.#memberships.set(item, new Set([following]))
+    this.#contribute(following, item, 1)
+  }
+
+  #contribute({ set, port }: Following, item: Item, by: 1 | -1): void {
+    for (const addr of item.addresses) this.#count(set, addr, by)
+    if (port || item.prefixes.length === 0) return
+    const parts = split(item.prefixes)
+    for (const addr of parts.addresses) this.#count(set, addr, by)
+    for (const prefix of parts.prefixes) this.#countPrefix(set, prefix, by)
+  }
+
+  #count(set: ActiveSet, addr: Addr, by: 1 | -1): void {
+    const before = set.addresses.get(addr) ?? 0
+    if (before + by === 0) set.addresses.delete(addr)
+    else set.addresses.set(addr, before + by)
+    if ((before === 0 || before + by === 0) && set.peers > 0) this.#touch(set.id).addresses.set(addr, by === 1)
+  }
+
+  #countPrefix(set: ActiveSet, prefix: Prefix, by: 1 | -1): void {
+    const before = set.prefixes.get(prefix) ?? 0
+    if (before + by === 0) set.prefixes.delete(prefix)
+    else set.prefixes.set(prefix, before + by)
+    if ((before === 0 || before + by === 0) && set.peers > 0) this.#touch(set.id).prefixes = true
+  }
+
+  #addNamed(named: NamedPort, scope: string, item: Item): void {
+    if (this.#named.get(scope) !== named || !item.ports.some(p => p.name === named.name)) return
+    if (named.selector && !matches(named.selector, this.#items.labels(item))) return
+    const list = this.#namedOf.get(item)
+    if (list) list.add(named)
+    else this.#namedOf.set(item, new Set([named]))
+    this.#countNamed(named, item, 1)
+  }
+
+  #countNamed(named: NamedPort, item: Item, by: 1 | -1): void {
+    for (const pair of pairsOf(item, named.name)) {
+      const before = named.pairs.get(pair) ?? 0
+      if (before + by === 0) named.pairs.delete(pair)
+      else named.pairs.set(pair, before + by)
+      if (before === 0 || before + by === 0) this.#namedChanged.add(portScope(named.name, named.selector))
+    }
+  }
+
+  #touch(id: SetId): MemberChange {
+    let change = this.#changed.get(id)
+    if (!change) {
+      change = { addresses: new Map(), prefixes: false }
+      this.#changed.set(id, change)
+    }
+    return change
+  }
+}
+
+const pairsOf = (item: Item, name: string): Set<string> =>
+  new Set(portsNamed(item.ports, name).map(({ protocol, port }) => `${protocol}/${port}`))
+
+const hasPort = (item: Item, want: { protocol: number; port: number; name: string }): boolean =>
+  portsNamed(item.ports, want.name).some(p => p.protocol === want.protocol && p.port === want.port)

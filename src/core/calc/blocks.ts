@@ -1,0 +1,104 @@
+// Resolved rules by policy: the unit that an edit replaces. A block of a policy whose rules say nothing of the endpoint's
+// own side is shared by all groups; it holds its sets as long as somebody holds it.
+import type { Family } from '../net/addr.ts'
+import type { Rule } from '../policy/model.ts'
+import type { Direction } from '../resources/cause.ts'
+import type { ActiveSets } from './active-sets.ts'
+import type { ResolvedRule, SetId } from './intent.ts'
+import { hasOwnSide, ownSide, resolveRule, type SetSource } from './resolve.ts'
+import type { Labelled } from './sets.ts'
+
+export type Block = {
+  readonly rules: readonly ResolvedRule[]
+  /** Every set that a rule mentions, for peers. */
+  readonly sets: readonly SetId[]
+  readonly scopes: readonly string[]
+}
+
+/** The rules of one policy or profile in one direction. An edit makes a new one. */
+export type RuleList = {
+  readonly name: string
+  readonly direction: Direction
+  readonly rules: readonly Rule[]
+  /** Whether endpoints may see it differently. */
+  readonly ownSensitive: boolean
+}
+
+export const ruleList = (name: string, direction: Direction, rules: readonly Rule[]): RuleList => ({
+  name,
+  direction,
+  rules,
+  ownSensitive: rules.some(r => hasOwnSide(r, direction)),
+})
+
+type Held = { block: Block; users: number }
+
+export class Blocks {
+  readonly #sets: ActiveSets
+  /** Shared blocks, by rule list and family. */
+  readonly #shared: Readonly<Record<Family, Map<RuleList, Held>>> = { 4: new Map(), 6: new Map() }
+  /** Which selectors a source asks of own addresses. */
+  readonly #selects: SetSource['selects']
+
+  constructor(sets: ActiveSets, selects: SetSource['selects']) {
+    this.#sets = sets
+    this.#selects = selects
+  }
+
+  acquire(list: RuleList, family: Family, self: Labelled): Block {
+    if (list.ownSensitive) return this.#resolve(list, family, self)
+    const held = this.#shared[family].get(list)
+    if (held) {
+      held.users++
+      return held.block
+    }
+    const block = this.#resolve(list, family, self)
+    this.#shared[family].set(list, { block, users: 1 })
+    return block
+  }
+
+  release(list: RuleList, family: Family, block: Block): void {
+    if (!list.ownSensitive) {
+      const held = this.#shared[family].get(list)!
+      if (--held.users > 0) return
+      this.#shared[family].delete(list)
+    }
+    for (const id of block.sets) this.#sets.release(id, true)
+    for (const scope of block.scopes) this.#sets.releasePortName(scope)
+  }
+
+  /** Port names of shared blocks stand for something else now: they are resolved again by the next `acquire`. */
+  forgetScope(scope: string): RuleList[] {
+    const lists: RuleList[] = []
+    for (const held of [this.#shared[4], this.#shared[6]]) {
+      for (const [list, { block }] of held) if (block.scopes.includes(scope)) lists.push(list)
+    }
+    return lists
+  }
+
+  #resolve(list: RuleList, family: Family, self: Labelled): Block {
+    const sets: SetId[] = []
+    const scopes: string[] = []
+    const note = (id: SetId): SetId => {
+      sets.push(id)
+      return id
+    }
+    const source: SetSource = {
+      selector: selector => note(this.#sets.acquireSelector(selector, true)),
+      nets: nets => note(this.#sets.acquireNets(nets)),
+      portName: (name, selector) => {
+        const { scope, terms } = this.#sets.acquirePortName(name, selector)
+        scopes.push(scope)
+        for (const term of terms) note(term.peerIn!)
+        return terms
+      },
+      selects: this.#selects,
+    }
+    const place = { self, direction: list.direction, family }
+    const rules = list.rules.flatMap(rule => {
+      const own = ownSide(rule, place, source)
+      return own ? [resolveRule(rule, place, own, source)] : []
+    })
+    return { rules, sets, scopes }
+  }
+}
