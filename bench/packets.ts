@@ -11,11 +11,10 @@ import { computeIntent } from '../src/core/calc/compute.ts'
 import { classify } from '../src/core/classify/classify.ts'
 import { canonicalTable } from '../src/core/nft/canonical.ts'
 import type { NftTable } from '../src/core/nft/objects.ts'
-import { tableState } from '../src/core/nft/table-state.ts'
-import { planUpdate } from '../src/core/render/nft/plan.ts'
 import { policyTable } from '../src/core/render/nft/table.ts'
 import { derived } from '../src/core/resources/derive.ts'
 import { openNft } from '../src/io/kernel/nft-table.ts'
+import { loadTable } from '../test/support/load-table.ts'
 import { calicoChain } from './calico-chain.ts'
 import { PacketPath, takeProcessor } from './packet-path.ts'
 import { decimals, markdown, median, report, whole, withSpread } from './report.ts'
@@ -55,12 +54,10 @@ const CONNTRACK = `table inet baseline {
 }
 `
 
-/** Our own table, as the agent writes it. */
 function writeTable(path: PacketPath, table: NftTable): void {
   const connection = openNft(path.lab.node)
   try {
-    const plan = planUpdate(tableState(undefined), table)
-    for (const batch of [...plan.create, ...plan.move]) connection.writeBatch(batch, table)
+    loadTable(connection, table)
   } finally {
     connection.close()
   }

@@ -4,7 +4,7 @@ import type { Addr } from '../net/addr.ts'
 import { type Prefix, prefixContains } from '../net/prefix.ts'
 import { matches } from '../selector/match.ts'
 import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
-import type { AddressSet, PortTerm, SetId } from './intent.ts'
+import type { PortTerm, SetId } from './intent.ts'
 import { type Item, type ItemIndex, neededBy } from './items.ts'
 import { netsId, netsTitle, portScope, portsNamed, split } from './sets.ts'
 
@@ -17,8 +17,6 @@ export type ActiveSet = {
   readonly addresses: Counted<Addr>
   readonly prefixes: Counted<Prefix>
   users: number
-  /** Only sets that rules ask of peers are part of the intent. */
-  peers: number
 }
 
 /** A set that follows items. `contribution` is what one item puts into it. */
@@ -53,7 +51,8 @@ export class ActiveSets {
   /** What each item put in, so that it can be taken out although its labels changed: item → sets. */
   readonly #memberships = new WeakMap<Item, Set<Following>>()
   readonly #namedOf = new WeakMap<Item, Set<NamedPort>>()
-  /** Since the last `take`. */
+  readonly #ids = new WeakMap<Selector, SetId>()
+  /** Since they were taken last. */
   #changed = new Map<SetId, MemberChange>()
   #namedChanged = new Set<string>()
 
@@ -65,39 +64,39 @@ export class ActiveSets {
     return this.#sets.get(id)
   }
 
-  /** As an immutable set of the intent. */
-  static freeze(set: ActiveSet): AddressSet {
-    const { id, title, addresses, prefixes } = set
-    return { id, title, addresses: new Set(addresses.keys()), prefixes: [...prefixes.keys()] }
+  /** The changes of members since the last call. A set that is gone has lost them all. */
+  takeMembers(): ReadonlyMap<SetId, MemberChange> {
+    const taken = this.#changed
+    this.#changed = new Map()
+    return taken
   }
 
-  /** The changes of members, and the port names whose pairs changed, since the last call. */
-  take(): { readonly members: ReadonlyMap<SetId, MemberChange>; readonly names: ReadonlySet<string> } {
-    const taken = { members: this.#changed, names: this.#namedChanged }
-    this.#changed = new Map()
+  /** The port names that stand for other numbers than at the last call. */
+  takeNames(): ReadonlySet<string> {
+    const taken = this.#namedChanged
     this.#namedChanged = new Set()
     return taken
   }
 
-  acquireSelector(selector: Selector, forPeers: boolean): SetId {
-    const id = selectorId(selector) as SetId
+  acquireSelector(selector: Selector): SetId {
+    const id = this.#idOf(selector)
     const known = this.#sets.get(id)
-    if (known) return this.#use(known, forPeers)
+    if (known) return this.#use(known)
     const set = this.#create(id, printSelector(selector))
     this.#follow({ set, selector, port: undefined })
-    return this.#use(set, forPeers)
+    return this.#use(set)
   }
 
   acquireNets(nets: readonly Prefix[]): SetId {
     const title = netsTitle(nets)
     const id = netsId(title)
     const known = this.#sets.get(id)
-    if (known) return this.#use(known, true)
+    if (known) return this.#use(known)
     const set = this.#create(id, title)
     const parts = split(nets)
     for (const a of parts.addresses) this.#count(set, a, 1)
     for (const p of parts.prefixes) this.#countPrefix(set, p, 1)
-    return this.#use(set, true)
+    return this.#use(set)
   }
 
   /** The scope that `releasePortName` takes, and the terms as they are now. */
@@ -119,17 +118,17 @@ export class ActiveSets {
       const id = `p:${scope}:${pair}` as SetId
       const set = this.#sets.get(id) ?? this.#create(id, `port ${name} = ${pair}`)
       if (!this.#following.has(id)) this.#follow({ set, selector, port: { protocol, port, name } })
-      return { first: port, last: port, protocol, peerIn: this.#use(set, true) }
+      return { first: port, last: port, protocol, peerIn: this.#use(set) }
     })
     return { scope, terms }
   }
 
-  release(id: SetId, forPeers: boolean): void {
+  release(id: SetId): void {
     const set = this.#sets.get(id)!
-    set.users--
-    if (forPeers) set.peers--
-    if (forPeers && set.peers === 0) this.#touch(id)
-    if (set.users > 0) return
+    if (--set.users > 0) return
+    const change = this.#touch(id)
+    for (const addr of set.addresses.keys()) change.addresses.set(addr, false)
+    if (set.prefixes.size > 0) change.prefixes = true
     this.#sets.delete(id)
     const following = this.#following.get(id)
     if (!following) return
@@ -176,20 +175,23 @@ export class ActiveSets {
     return found
   }
 
+  /** Hashing costs more than all else here, and a policy's selectors are asked again and again. */
+  #idOf(selector: Selector): SetId {
+    const known = this.#ids.get(selector)
+    if (known) return known
+    const id = selectorId(selector) as SetId
+    this.#ids.set(selector, id)
+    return id
+  }
+
   #create(id: SetId, title: string): ActiveSet {
-    const set: ActiveSet = { id, title, addresses: new Map(), prefixes: new Map(), users: 0, peers: 0 }
+    const set: ActiveSet = { id, title, addresses: new Map(), prefixes: new Map(), users: 0 }
     this.#sets.set(id, set)
     return set
   }
 
-  #use(set: ActiveSet, forPeers: boolean): SetId {
+  #use(set: ActiveSet): SetId {
     set.users++
-    if (forPeers && ++set.peers === 1) {
-      // New to the intent: all members are news.
-      const change = this.#touch(set.id)
-      for (const addr of set.addresses.keys()) change.addresses.set(addr, true)
-      if (set.prefixes.size > 0) change.prefixes = true
-    }
     return set.id
   }
 
@@ -227,14 +229,14 @@ export class ActiveSets {
     const before = set.addresses.get(addr) ?? 0
     if (before + by === 0) set.addresses.delete(addr)
     else set.addresses.set(addr, before + by)
-    if ((before === 0 || before + by === 0) && set.peers > 0) this.#touch(set.id).addresses.set(addr, by === 1)
+    if (before === 0 || before + by === 0) this.#touch(set.id).addresses.set(addr, by === 1)
   }
 
   #countPrefix(set: ActiveSet, prefix: Prefix, by: 1 | -1): void {
     const before = set.prefixes.get(prefix) ?? 0
     if (before + by === 0) set.prefixes.delete(prefix)
     else set.prefixes.set(prefix, before + by)
-    if ((before === 0 || before + by === 0) && set.peers > 0) this.#touch(set.id).prefixes = true
+    if (before === 0 || before + by === 0) this.#touch(set.id).prefixes = true
   }
 
   #addNamed(named: NamedPort, scope: string, item: Item): void {

@@ -63,17 +63,8 @@ export class Blocks {
       if (--held.users > 0) return
       this.#shared[family].delete(list)
     }
-    for (const id of block.sets) this.#sets.release(id, true)
+    for (const id of block.sets) this.#sets.release(id)
     for (const scope of block.scopes) this.#sets.releasePortName(scope)
-  }
-
-  /** Port names of shared blocks stand for something else now: they are resolved again by the next `acquire`. */
-  forgetScope(scope: string): RuleList[] {
-    const lists: RuleList[] = []
-    for (const held of [this.#shared[4], this.#shared[6]]) {
-      for (const [list, { block }] of held) if (block.scopes.includes(scope)) lists.push(list)
-    }
-    return lists
   }
 
   #resolve(list: RuleList, family: Family, self: Labelled): Block {
@@ -84,7 +75,7 @@ export class Blocks {
       return id
     }
     const source: SetSource = {
-      selector: selector => note(this.#sets.acquireSelector(selector, true)),
+      selector: selector => note(this.#sets.acquireSelector(selector)),
       nets: nets => note(this.#sets.acquireNets(nets)),
       portName: (name, selector) => {
         const { scope, terms } = this.#sets.acquirePortName(name, selector)
@@ -96,7 +87,7 @@ export class Blocks {
     }
     const place = { self, direction: list.direction, family }
     const rules = list.rules.flatMap(rule => {
-      const own = ownSide(rule, place, source)
+      const own = ownSide(rule, place, this.#selects)
       return own ? [resolveRule(rule, place, own, source)] : []
     })
     return { rules, sets, scopes }

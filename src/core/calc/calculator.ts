@@ -2,136 +2,121 @@
 // what `computeIntent` says of the same resources (a test compares the two over random histories), at a cost that follows
 // the change: an endpoint elsewhere touches the sets it is in, a policy the endpoints here that it governs.
 import type { Change } from '../base/change.ts'
-import { FAMILIES, type Family, parseAddr } from '../net/addr.ts'
-import { parsePrefix, prefixBase } from '../net/prefix.ts'
-import type { Policy, Profile, Tier } from '../policy/model.ts'
-import { compareTiers, policyOf, profileOf, STRAY_TIER, tie, tierOf } from '../policy/policies.ts'
-import { type Direction, DIRECTIONS, printKey, type ResourceKey, splitKey } from '../resources/cause.ts'
+import { type Addr, parseAddr } from '../net/addr.ts'
+import { parsePrefix, prefixBase, prefixContains } from '../net/prefix.ts'
+import type { Policy, Tier } from '../policy/model.ts'
+import { comparePolicies, compareTiers, policyOf, profileOf, strayTier, tierOf } from '../policy/policies.ts'
+import { DIRECTIONS, type Direction, printKey, type ResourceKey, splitKey } from '../resources/cause.ts'
 import { NAMESPACE_LABEL } from '../resources/kinds/network-set.ts'
-import type { NetworkPolicy, GlobalNetworkPolicy, Resource, WorkloadEndpoint } from '../resources/resource.ts'
-import { lookup, matches } from '../selector/match.ts'
-import { type Selector, selectorLabels } from '../selector/selector.ts'
+import type { Resource, ResourceOf, WorkloadEndpoint } from '../resources/resource.ts'
+import { matches } from '../selector/match.ts'
+import type { Selector } from '../selector/selector.ts'
 import { ActiveSets, type MemberChange } from './active-sets.ts'
 import { Blocks, type RuleList, ruleList } from './blocks.ts'
 import { Groups, type LiveGroup, type LiveSource } from './groups.ts'
-import type { NodeSettings, SetId } from './intent.ts'
+import type { SetId } from './intent.ts'
 import { type Item, ItemIndex } from './items.ts'
-import { nodeFacts, type NodeFacts } from './node-facts.ts'
+import { type NodeFacts, nodeFacts } from './node-facts.ts'
+import type { Labelled } from './sets.ts'
 
-type Active = {
-  readonly policy: Policy
-  readonly lists: Readonly<Record<Direction, RuleList>>
-}
+type Lists = Readonly<Record<Direction, RuleList>>
+type Active = { readonly policy: Policy; readonly lists: Lists }
 
 /** An endpoint of this node. */
 export type LiveEndpoint = {
   readonly key: ResourceKey
   readonly name: string
   readonly interfaceName: string
-  readonly item: Item
-  readonly groups: Record<Direction, LiveGroup>
+  readonly addresses: readonly Addr[]
+  readonly groups: Readonly<Record<Direction, LiveGroup>>
 }
 
-/** What changed since the last `apply`; the state itself is read from the calculator. */
+/** What changed in one `apply`; the state itself is read from the calculator. */
 export type IntentDelta = {
+  /** Endpoints of this node that are new, gone, or changed. */
   readonly endpoints: ReadonlySet<ResourceKey>
   readonly groups: ReadonlySet<LiveGroup>
   readonly members: ReadonlyMap<SetId, MemberChange>
   readonly facts: boolean
 }
 
-const KINDS_OF_FACTS = new Set(['IPPool', 'FelixConfiguration'])
+const listsOf = (name: string, { ingress, egress }: Policy['rules']): Lists => ({
+  ingress: ruleList(name, 'ingress', ingress),
+  egress: ruleList(name, 'egress', egress),
+})
 
 export class Calculator {
   readonly node: string
   readonly endpoints = new Map<ResourceKey, LiveEndpoint>()
-  readonly items = new ItemIndex()
-  readonly sets = new ActiveSets(this.items)
-  readonly #blocks: Blocks
+  readonly #items = new ItemIndex()
+  readonly sets = new ActiveSets(this.#items)
   readonly #groups: Groups
   readonly #policies = new Map<ResourceKey, Active>()
-  readonly #profiles = new Map<string, { profile: Profile; lists: Record<Direction, RuleList> }>()
+  readonly #profiles = new Map<string, Lists>()
   readonly #tiers = new Map<string, Tier>()
   readonly #problems = new Map<ResourceKey, string>()
   readonly #factResources = new Map<ResourceKey, Resource>()
   #facts: NodeFacts
-  /** Endpoints here, and those of them whose guards must be found anew. */
+  /** Endpoints of this node as they should be; those in `#dirty` must be guarded anew. */
   readonly #local = new Map<ResourceKey, WorkloadEndpoint>()
-  #dirty = new Set<ResourceKey>()
-  #edited = new Set<RuleList>()
+  readonly #dirty = new Set<ResourceKey>()
+  /** Something changed that own sides of rules may ask about. */
+  #itemsChanged = false
 
   constructor(node: string) {
     this.node = node
-    this.#blocks = new Blocks(this.sets, (selector, addr) => this.#ownSelects(selector, addr))
-    this.#groups = new Groups(this.#blocks)
+    const selects = (selector: Selector, addr: Addr): boolean => this.#selects(selector, addr)
+    this.#groups = new Groups(new Blocks(this.sets, selects), selects)
     this.#facts = nodeFacts(new Map(), node)
   }
 
-  get settings(): NodeSettings {
-    return this.#facts.settings
-  }
   get facts(): NodeFacts {
     return this.#facts
   }
+
   get problems(): readonly string[] {
     return [...this.#problems.values()]
   }
-  get groups(): Iterable<LiveGroup> {
-    return this.#groups.all()
-  }
 
-  /** Brings the intent up to date; the changes are of the derived resources. */
+  /** Brings the intent up to date; the changes are of derived resources (pods seen as endpoints). */
   apply(changes: Iterable<Change<ResourceKey, Resource>>): IntentDelta {
     let facts = false
-    const before = new Set(this.endpoints.keys())
     for (const { key, value } of changes) {
-      const { kind, namespace, name } = splitKey(key)
-      if (kind === 'WorkloadEndpoint') this.#setEndpoint(key, value as WorkloadEndpoint | undefined)
-      else if (kind === 'NetworkSet' || kind === 'GlobalNetworkSet') this.#setNetworkSet(key, namespace, value)
-      else if (kind === 'Profile') this.#setProfile(key, name, value)
-      else if (kind === 'Tier') this.#setTier(name, value)
-      else if (kind === 'NetworkPolicy' || kind === 'GlobalNetworkPolicy') this.#setPolicy(key, value)
-      else if (KINDS_OF_FACTS.has(kind)) {
-        if (value) this.#factResources.set(key, value)
-        else this.#factResources.delete(key)
-        facts = true
+      switch (splitKey(key).kind) {
+        case 'WorkloadEndpoint':
+          this.#setEndpoint(key, value as ResourceOf<'WorkloadEndpoint'> | undefined)
+          break
+        case 'NetworkSet':
+        case 'GlobalNetworkSet':
+          this.#setNetworkSet(key, value as ResourceOf<'NetworkSet'> | undefined)
+          break
+        case 'Profile':
+          this.#setProfile(key, value as ResourceOf<'Profile'> | undefined)
+          break
+        case 'Tier':
+          this.#setTier(key, value as ResourceOf<'Tier'> | undefined)
+          break
+        case 'NetworkPolicy':
+        case 'GlobalNetworkPolicy':
+          this.#setPolicy(key, value as ResourceOf<'NetworkPolicy'> | undefined)
+          break
+        case 'IPPool':
+        case 'FelixConfiguration':
+          if (value) this.#factResources.set(key, value)
+          else this.#factResources.delete(key)
+          facts = true
       }
     }
-    if (facts) this.#facts = nodeFacts(this.#factResources as ReadonlyMap<ResourceKey, Resource>, this.node)
-    const moved = this.#settle()
-    const endpoints = new Set([...moved, ...[...before].filter(key => !this.endpoints.has(key))])
-    const { members } = this.sets.take()
-    return { endpoints, groups: this.#groups.takeChanged(), members, facts }
-  }
-
-  /** Guards of touched endpoints, then rules of touched groups, until nothing moves: port names may still change. */
-  #settle(): Set<ResourceKey> {
-    const moved = new Set<ResourceKey>()
-    for (const scope of this.#namesChanged()) for (const list of this.#blocks.forgetScope(scope)) this.#edited.add(list)
-    this.#touchOwnSensitive()
-    const dirty = this.#dirty
-    this.#dirty = new Set()
-    for (const key of dirty) {
-      this.#guard(key)
-      moved.add(key)
-    }
-    const edited = this.#edited
-    this.#edited = new Set()
-    this.#groups.refresh(edited)
-    return moved
-  }
-
-  #namesChanged(): ReadonlySet<string> {
-    return this.sets.takeNames()
-  }
-
-  /** Own sides depend on which sets hold an own address: simply asked again, for the few policies that have one. */
-  #touchOwnSensitive(): void {
-    const lists = this.#groups.ownSensitive()
-    if (lists.size === 0) return
-    for (const [key, endpoint] of this.endpoints) {
-      if (DIRECTIONS.some(d => endpoint.groups[d].sources.some(s => s.lists.some(l => lists.has(l))))) this.#dirty.add(key)
-    }
+    if (facts) this.#facts = nodeFacts(this.#factResources, this.node)
+    const endpoints = new Set(this.#dirty)
+    this.#dirty.clear()
+    // Port names first: a rule resolved below then speaks of what they stand for now.
+    const names = this.sets.takeNames()
+    for (const key of endpoints) this.#guard(key)
+    this.#groups.refresh(names)
+    if (this.#itemsChanged) for (const key of this.#checkOwnSides(endpoints)) endpoints.add(key)
+    this.#itemsChanged = false
+    return { endpoints, groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts }
   }
 
   #setEndpoint(key: ResourceKey, value: WorkloadEndpoint | undefined): void {
@@ -139,98 +124,78 @@ export class Calculator {
       const prefix = parsePrefix(net)
       return prefix ? [parseAddr(prefixBase(prefix))!] : []
     })
-    this.#setItem(
-      key,
-      value && {
-        key,
-        own: value.metadata.labels ?? {},
-        profiles: value.spec.profiles ?? [],
-        addresses,
-        prefixes: [],
-        ports: value.spec.ports ?? [],
-      },
-    )
+    const own = value?.metadata.labels ?? {}
+    const profiles = value?.spec.profiles ?? []
+    this.#setItem(key, value && { key, own, profiles, addresses, prefixes: [], ports: value.spec.ports ?? [] })
     const isLocal = value?.spec.node === this.node && Boolean(value.spec.interfaceName) && addresses.length > 0
-    if (!isLocal && !this.#local.has(key)) return
     if (isLocal) this.#local.set(key, value)
-    else this.#local.delete(key)
+    else if (!this.#local.delete(key)) return
     this.#dirty.add(key)
   }
 
-  #setNetworkSet(key: ResourceKey, namespace: string, value: Resource | undefined): void {
-    if (value && value.kind !== 'NetworkSet' && value.kind !== 'GlobalNetworkSet') return
-    const own = { ...value?.metadata.labels, ...(namespace && { [NAMESPACE_LABEL]: namespace }) }
+  #setNetworkSet(key: ResourceKey, value: ResourceOf<'NetworkSet'> | undefined): void {
+    const { namespace } = splitKey(key)
+    const own = { ...value?.metadata.labels, ...(namespace !== '' && { [NAMESPACE_LABEL]: namespace }) }
     const prefixes = (value?.spec.nets ?? []).flatMap(net => parsePrefix(net) ?? [])
-    const profiles = namespace ? [`kns.${namespace}`] : []
+    const profiles = namespace === '' ? [] : [`kns.${namespace}`]
     this.#setItem(key, value && { key, own, profiles, addresses: [], prefixes, ports: [] })
   }
 
   #setItem(key: ResourceKey, item: Item | undefined): void {
-    const old = this.items.get(key)
+    this.#itemsChanged = true
+    const old = this.#items.get(key)
     if (old) {
       this.sets.itemChanged(old, false)
-      this.items.remove(key)
+      this.#items.remove(key)
     }
     if (!item) return
-    this.items.put(item)
+    this.#items.put(item)
     this.sets.itemChanged(item, true)
   }
 
-  #setProfile(key: ResourceKey, name: string, value: Resource | undefined): void {
-    if (value && value.kind !== 'Profile') return
+  #setProfile(key: ResourceKey, value: ResourceOf<'Profile'> | undefined): void {
+    const { name } = splitKey(key)
+    const items = [...this.#items.withProfile(name)]
     const labels = value?.spec.labelsToApply
-    if (JSON.stringify(labels ?? {}) !== JSON.stringify(this.items.profileLabels(name) ?? {})) {
-      const items = [...this.items.withProfile(name)]
+    if (JSON.stringify(labels ?? {}) !== JSON.stringify(this.#items.profileLabels(name) ?? {})) {
+      this.#itemsChanged = true
       for (const item of items) this.sets.itemChanged(item, false)
-      this.items.setProfileLabels(name, labels)
-      for (const item of items) {
-        this.sets.itemChanged(item, true)
-        if (this.#local.has(item.key)) this.#dirty.add(item.key)
-      }
+      this.#items.setProfileLabels(name, labels)
+      for (const item of items) this.sets.itemChanged(item, true)
     }
-    const old = this.#profiles.get(name)
-    this.#problems.delete(key)
-    if (value) {
-      const { profile, problem } = profileOf(value)
-      if (problem) this.#problems.set(key, problem)
-      const lists = {
-        ingress: ruleList(name, 'ingress', profile.rules.ingress),
-        egress: ruleList(name, 'egress', profile.rules.egress),
-      }
-      this.#profiles.set(name, { profile, lists })
-    } else this.#profiles.delete(name)
-    if (old || value) for (const item of this.items.withProfile(name)) if (this.#local.has(item.key)) this.#dirty.add(item.key)
+    const made = value && profileOf(value)
+    this.#note(key, made?.problem)
+    if (made) this.#profiles.set(name, listsOf(name, made.profile.rules))
+    else this.#profiles.delete(name)
+    for (const item of items) if (this.#local.has(item.key)) this.#dirty.add(item.key)
   }
 
-  #setTier(name: string, value: Resource | undefined): void {
-    if (value?.kind === 'Tier') this.#tiers.set(name, tierOf(value))
-    else this.#tiers.delete(name)
-    for (const key of this.#local.keys()) this.#dirty.add(key)
+  #setTier(key: ResourceKey, value: ResourceOf<'Tier'> | undefined): void {
+    if (value) this.#tiers.set(splitKey(key).name, tierOf(value))
+    else this.#tiers.delete(splitKey(key).name)
+    for (const local of this.#local.keys()) this.#dirty.add(local)
   }
 
-  #setPolicy(key: ResourceKey, value: Resource | undefined): void {
-    const old = this.#policies.get(key)
-    this.#problems.delete(key)
-    const made = value && policyOf(value as NetworkPolicy | GlobalNetworkPolicy)
-    if (made?.problem) this.#problems.set(key, made.problem)
-    const policy = made?.policy
-    if (policy) {
-      const name = printKey(key)
-      const lists = {
-        ingress: ruleList(name, 'ingress', policy.rules.ingress),
-        egress: ruleList(name, 'egress', policy.rules.egress),
-      }
-      this.#policies.set(key, { policy, lists })
-    } else this.#policies.delete(key)
+  #setPolicy(
+    key: ResourceKey,
+    value: ResourceOf<'NetworkPolicy'> | ResourceOf<'GlobalNetworkPolicy'> | undefined,
+  ): void {
+    const old = this.#policies.get(key)?.policy.selector
+    const made = value && policyOf(value)
+    this.#note(key, made?.problem)
+    if (made) this.#policies.set(key, { policy: made.policy, lists: listsOf(printKey(key), made.policy.rules) })
+    else this.#policies.delete(key)
     for (const local of this.#local.keys()) {
-      const labels = this.#labelsOf(local)
-      if ((old && matches(old.policy.selector, labels)) || (policy && matches(policy.selector, labels))) this.#dirty.add(local)
+      const item = this.#items.get(local)
+      if (!item) continue
+      const labels = this.#items.labels(item)
+      if ((old && matches(old, labels)) || (made && matches(made.policy.selector, labels))) this.#dirty.add(local)
     }
   }
 
-  #labelsOf(key: ResourceKey): (label: string) => string | undefined {
-    const item = this.items.get(key)
-    return item ? this.items.labels(item) : () => undefined
+  #note(key: ResourceKey, problem: string | undefined): void {
+    if (problem === undefined) this.#problems.delete(key)
+    else this.#problems.set(key, problem)
   }
 
   /** Finds an endpoint's groups anew. */
@@ -242,59 +207,81 @@ export class Calculator {
       if (old) for (const d of DIRECTIONS) this.#groups.leave(old.groups[d], key)
       return
     }
-    const item = this.items.get(key)!
-    const groups = Object.fromEntries(
-      DIRECTIONS.map(direction => [
-        direction,
-        this.#groups.join(direction, this.#sources(item, direction), { key, self: this.#labelled(item) }),
-      ]),
-    ) as Record<Direction, LiveGroup>
+    const item = this.#items.get(key)!
+    const member = { key, self: this.#labelled(item) }
+    const groups = {
+      ingress: this.#groups.join('ingress', this.#sources(item, 'ingress'), member),
+      egress: this.#groups.join('egress', this.#sources(item, 'egress'), member),
+    }
     const { metadata, spec } = resource
     const name = `${metadata.namespace}/${spec.pod ?? spec.workload ?? metadata.name}`
-    this.endpoints.set(key, { key, name, interfaceName: spec.interfaceName!, item, groups })
-    // Left after joining, so that a group or a set that stays in use is not taken down and built again.
+    this.endpoints.set(key, { key, name, interfaceName: spec.interfaceName!, addresses: item.addresses, groups })
+    // Left after joining, so that what stays in use is not taken down and built again.
     if (old) for (const d of DIRECTIONS) if (old.groups[d] !== groups[d]) this.#groups.leave(old.groups[d], key)
   }
 
-  #labelled(item: Item) {
-    const find = this.items.labels(item)
-    // Rules ask for labels by name; a plain object is made of those that are there.
-    const labels: Record<string, string> = {}
-    for (const name of [...item.profiles].reverse()) Object.assign(labels, this.items.profileLabels(name))
-    Object.assign(labels, item.own)
-    return { labels, addresses: item.addresses, prefixes: item.prefixes, ports: item.ports, find }
+  /**
+   * Own sides depend on what selects an own address, a network set elsewhere for instance: endpoints with rules that ask
+   * are put into their groups again. Such rules are few. Gives the endpoints that moved.
+   */
+  #checkOwnSides(done: ReadonlySet<ResourceKey>): ResourceKey[] {
+    const moved: ResourceKey[] = []
+    for (const [key, endpoint] of this.endpoints) {
+      if (done.has(key)) continue
+      const asks = DIRECTIONS.filter(d => endpoint.groups[d].sources.some(s => s.lists.some(l => l.ownSensitive)))
+      if (asks.length === 0) continue
+      const before = endpoint.groups
+      this.#guard(key)
+      const after = this.endpoints.get(key)!.groups
+      if (DIRECTIONS.some(d => after[d] !== before[d])) moved.push(key)
+    }
+    return moved
   }
 
+  #labelled(item: Item): Labelled {
+    const labels: Record<string, string> = {}
+    for (const name of [...item.profiles].reverse()) Object.assign(labels, this.#items.profileLabels(name))
+    return { ...item, labels: Object.assign(labels, item.own) }
+  }
+
+  /** The tiers with policies for the endpoint in order, then its profiles. */
   #sources(item: Item, direction: Direction): LiveSource[] {
-    const labels = this.items.labels(item)
+    const labels = this.#items.labels(item)
     const byTier = new Map<string, Active[]>()
     for (const active of this.#policies.values()) {
-      if (!active.policy.types.includes(direction) || !matches(active.policy.selector, labels)) continue
-      const list = byTier.get(active.policy.tier)
+      const { tier, types, selector } = active.policy
+      if (!types.includes(direction) || !matches(selector, labels)) continue
+      const list = byTier.get(tier)
       if (list) list.push(active)
-      else byTier.set(active.policy.tier, [active])
+      else byTier.set(tier, [active])
     }
-    const tiers = [...byTier.keys()].map(name => this.#tiers.get(name) ?? STRAY_TIER(name)).sort(compareTiers)
-    const sources = tiers.map((tier): LiveSource => {
-      const lists = byTier.get(tier.name)!.sort(byOrder).map(a => a.lists[direction])
-      return { kind: 'tier', name: tier.name, defaultAction: tier.defaultAction, lists }
+    const names = [...byTier.keys()]
+    const tiers = [
+      ...names.flatMap(name => this.#tiers.get(name) ?? []).sort(compareTiers),
+      ...names
+        .filter(name => !this.#tiers.has(name))
+        .map(strayTier)
+        .sort(compareTiers),
+    ]
+    const policies = tiers.map(({ name, defaultAction }): LiveSource => {
+      const active = byTier.get(name)!.sort((a, b) => comparePolicies(a.policy, b.policy))
+      return { kind: 'tier', name, defaultAction, lists: active.map(a => a.lists[direction]) }
     })
     const profiles = item.profiles.map((name): LiveSource => {
-      const lists = this.#profiles.get(name)?.lists
+      const lists = this.#profiles.get(name)
+      // A profile that does not exist (yet) denies: what it would allow is not known.
       if (!lists) return { kind: 'profile', name, defaultAction: 'Deny', lists: [] }
       return { kind: 'profile', name, defaultAction: 'Pass', lists: [lists[direction]] }
     })
-    return [...sources, ...profiles]
+    return [...policies, ...profiles]
   }
 
-  /** Own sides are few: their selectors are asked item by item. */
-  #ownSelects(selector: Selector, addr: ReturnType<typeof parseAddr> & string): boolean {
-    for (const item of this.items.candidates(selector)) {
-      if (!holds(item, addr)) continue
-      if (matches(selector, this.items.labels(item))) return true
+  /** Whether a selector selects an address. Asked of own addresses only, item by item. */
+  #selects(selector: Selector, addr: Addr): boolean {
+    for (const item of this.#items.candidates(selector)) {
+      const holds = item.addresses.includes(addr) || item.prefixes.some(p => prefixContains(p, addr))
+      if (holds && matches(selector, this.#items.labels(item))) return true
     }
     return false
   }
 }
-
-export { FAMILIES, type Family, lookup, selectorLabels }

@@ -1,14 +1,14 @@
 // The reference calculation: everything from the resources, every time, plain and slow. The incremental one is judged by
 // it. Input is the derived snapshot: pods have become endpoints, namespaces and service accounts profiles.
 
-import { INTERFACE_PREFIX } from '../base/register.ts'
 import { type Addr, parseAddr } from '../net/addr.ts'
 import { type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { policiesOf } from '../policy/policies.ts'
 import { endpointLabels, networkSetLabels, type ProfileLookup } from '../resources/derive.ts'
 import { find, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
 import { guardOf } from './guard.ts'
-import type { Intent, LocalEndpoint, NodeSettings } from './intent.ts'
+import type { Intent, LocalEndpoint } from './intent.ts'
+import { nodeFacts } from './node-facts.ts'
 import { type Labelled, SetCollector } from './sets.ts'
 
 type Endpoint = { readonly resource: WorkloadEndpoint; readonly labelled: Labelled & { profiles: readonly string[] } }
@@ -47,23 +47,6 @@ function networkSetsOf(snapshot: Snapshot, profile: ProfileLookup): Labelled[] {
 
 const prefixesOf = (texts: readonly string[]): Prefix[] => texts.flatMap(text => parsePrefix(text) ?? [])
 
-/** FelixConfiguration `default`, overridden field by field by `node.<name>`. */
-export function settingsOf(snapshot: Snapshot, node: string): NodeSettings {
-  const spec = {
-    ...find(snapshot, 'FelixConfiguration', { name: 'default' })?.spec,
-    ...find(snapshot, 'FelixConfiguration', { name: `node.${node}` })?.spec,
-  }
-  const prefixes = (spec.interfacePrefix ?? INTERFACE_PREFIX).split(',').filter(p => p !== '')
-  const action = (spec.defaultEndpointToHostAction ?? 'Drop').toLowerCase()
-  const actions = { drop: 'Drop', return: 'Return', accept: 'Accept', reject: 'Reject' } as const
-  return {
-    interfacePrefixes: prefixes.length > 0 ? prefixes : [INTERFACE_PREFIX],
-    endpointToHostAction: actions[action as keyof typeof actions] ?? 'Drop',
-    conntrackInvalidCheck: spec.disableConntrackInvalidCheck !== true,
-    logPrefix: spec.logPrefix ?? 'calico-packet',
-  }
-}
-
 export function computeIntent(snapshot: Snapshot, node: string): Intent {
   const profile: ProfileLookup = name => find(snapshot, 'Profile', { name })
   const policies = policiesOf(snapshot)
@@ -85,14 +68,11 @@ export function computeIntent(snapshot: Snapshot, node: string): Intent {
     })
   }
   local.sort((a, b) => (a.key < b.key ? -1 : 1))
-  const pools = [...ofKind(snapshot, 'IPPool')]
   return {
     node,
-    settings: settingsOf(snapshot, node),
+    ...nodeFacts(snapshot, node),
     endpoints: local,
     sets: sets.sets,
-    masqueradePools: prefixesOf(pools.filter(p => p.spec.natOutgoing).map(p => p.spec.cidr)),
-    allPools: prefixesOf(pools.map(p => p.spec.cidr)),
     problems: policies.problems,
   }
 }

@@ -5,10 +5,10 @@ import type { Policies } from '../policy/policies.ts'
 import { type Direction, printKey, printRule } from '../resources/cause.ts'
 import { lookup, matches } from '../selector/match.ts'
 import type { Guard, Program, ResolvedRule, Stage } from './intent.ts'
-import { ownException, ownSide, resolveRule } from './resolve.ts'
+import { ownException, ownSide, resolveRule, type SetSource } from './resolve.ts'
 import type { Labelled, SetCollector } from './sets.ts'
 
-export type Source = {
+type Source = {
   readonly kind: Stage['kind']
   readonly name: string
   readonly defaultAction: Stage['defaultAction']
@@ -38,7 +38,14 @@ function sourcesOf(
 }
 
 /** The text by which endpoints of equal programs know each other. */
-export const identityOf = (sources: readonly Source[], exceptions: readonly string[]): string =>
+export const identityOf = (
+  sources: readonly {
+    readonly kind: string
+    readonly name: string
+    readonly members: readonly { readonly name: string }[]
+  }[],
+  exceptions: readonly string[],
+): string =>
   [...sources.map(s => `${s.kind} ${s.name}: ${s.members.map(m => m.name).join(', ')}`), ...exceptions].join('; ')
 
 export const printException = (rule: Rule, family: Family, exception: string): string =>
@@ -50,12 +57,13 @@ export function guardOf(
   options: { direction: Direction; sets: SetCollector },
 ): Guard {
   const { direction, sets } = options
+  const selects: SetSource['selects'] = (selector, addr) => sets.selects(selector, addr)
   const sources = sourcesOf(policies, self, direction)
   const exceptions: string[] = []
   const program = (family: Family): Program => {
     const place = { self, direction, family }
     const resolve = (rule: Rule): ResolvedRule[] => {
-      const own = ownSide(rule, place, sets)
+      const own = ownSide(rule, place, selects)
       const exception = ownException(rule, place, own)
       if (exception) exceptions.push(printException(rule, family, exception))
       return own ? [resolveRule(rule, place, own, sets)] : []

@@ -34,25 +34,26 @@ export type OwnSide = {
 const sides = (rule: Rule, direction: Direction): [own: Entity, peer: Entity] =>
   direction === 'ingress' ? [rule.destination, rule.source] : [rule.source, rule.destination]
 
-/** Whether a rule says anything of the endpoint's own side, so that endpoints may see it differently. */
+/** Whether endpoints may see a rule differently: it asks something of their own side other than port numbers. */
 export function hasOwnSide(rule: Rule, direction: Direction): boolean {
   const [own] = sides(rule, direction)
-  return Object.keys(own).length > 0
+  const names = (own.ports?.names.length ?? 0) + (own.notPorts?.names.length ?? 0)
+  return Boolean(own.selector || own.notSelector || own.nets || own.notNets || names > 0)
 }
 
 /**
  * `undefined` if the rule can never match this endpoint and family. Selectors are asked by address, as for any peer: an
  * address that a network set holds too is selected by that set's labels as well.
  */
-export function ownSide(rule: Rule, place: Place, sets: SetSource): OwnSide | undefined {
+export function ownSide(rule: Rule, place: Place, selects: SetSource['selects']): OwnSide | undefined {
   const { self, direction, family } = place
   if (!rule.families.includes(family)) return undefined
   const [own] = sides(rule, direction)
   const all = self.addresses.filter(a => familyOf(a) === family)
   const matching = all.filter(
     a =>
-      (!own.selector || sets.selects(own.selector, a)) &&
-      !(own.notSelector && sets.selects(own.notSelector, a)) &&
+      (!own.selector || selects(own.selector, a)) &&
+      !(own.notSelector && selects(own.notSelector, a)) &&
       (!own.nets || own.nets.some(n => prefixContains(n, a))) &&
       !own.notNets?.some(n => prefixContains(n, a)),
   )

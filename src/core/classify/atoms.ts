@@ -21,7 +21,7 @@ export type Atoms = {
   readonly cover: Readonly<Record<Family, readonly Interval[]>>
 }
 
-const atomKey = (ids: Iterable<SetId>): AtomKey => [...ids].sort().join(' ') as AtomKey
+export const atomKey = (ids: Iterable<SetId>): AtomKey => [...ids].sort().join(' ') as AtomKey
 
 /** The interval that holds an address. */
 export function intervalAt(cover: readonly Interval[], n: bigint): Interval {
@@ -39,7 +39,8 @@ export function atomOf(atoms: Atoms, addr: Addr): AtomKey {
   return atoms.exact.get(addr) ?? intervalAt(atoms.cover[familyOf(addr)], toNumber(addr)).atom
 }
 
-function coverOf(family: Family, sets: Iterable<AddressSet>): Interval[] {
+/** `sets`: their prefixes by id. */
+export function coverOf(family: Family, sets: Iterable<Pick<AddressSet, 'id' | 'prefixes'>>): Interval[] {
   const edges = new Map<bigint, { enter: SetId[]; leave: SetId[] }>()
   const edge = (at: bigint) => {
     const found = edges.get(at) ?? { enter: [], leave: [] }

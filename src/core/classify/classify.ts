@@ -2,12 +2,13 @@
 // the equivalence classes interned). A packet then costs: interface → group, address → atom, atom → row,
 // (row, protocol, port) → outcome, whatever the number of policies.
 import { sha1Hex } from '../base/hash.ts'
-import type { Guard, Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
+import type { Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
 import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { type AtomKey, type Atoms, atomOf, atomsOf, NOWHERE } from './atoms.ts'
 import type { Outcome, OutcomeName } from './outcome.ts'
+import { residual, setsOfRule } from './residual.ts'
 import { lookup, type Row, type RowName } from './row.ts'
 import { RowMaker } from './rows.ts'
 
@@ -39,20 +40,12 @@ export type Classification = {
   readonly dispatch: readonly Dispatch[]
 }
 
-const groupName = (direction: Direction, guard: Guard): GroupName =>
-  `g_${sha1Hex(`${direction} ${guard.identity}`).slice(0, 16)}` as GroupName
+export const groupName = (direction: Direction, identity: string): GroupName =>
+  `g_${sha1Hex(`${direction} ${identity}`).slice(0, 16)}` as GroupName
 
 /** The sets that a program asks about: atoms that agree on these share a row. */
-function setsOf(program: Program): ReadonlySet<SetId> {
-  const ids = new Set<SetId>()
-  for (const rule of program.stages.flatMap(s => s.rules)) {
-    for (const id of [...rule.peerIn, ...rule.peerNotIn]) ids.add(id)
-    for (const term of [rule.dports, rule.notDports, rule.sports, rule.notSports].flatMap(t => t ?? [])) {
-      if (term.peerIn) ids.add(term.peerIn)
-    }
-  }
-  return ids
-}
+const setsOf = (program: Program): ReadonlySet<SetId> =>
+  new Set(program.stages.flatMap(s => s.rules).flatMap(setsOfRule))
 
 export function classify(intent: Intent): Classification {
   const atoms = atomsOf(intent.sets)
@@ -70,7 +63,7 @@ export function classify(intent: Intent): Classification {
       const key = [...seen].join(' ')
       const known = made.get(key)
       if (known) return known
-      const row = maker.row(seen)
+      const row = maker.row(residual(program, seen))
       rows.set(row.name, row)
       made.set(key, row.name)
       return row.name
@@ -88,7 +81,7 @@ export function classify(intent: Intent): Classification {
     const names = Object.fromEntries(
       DIRECTIONS.map(direction => {
         const guard = endpoint.guards[direction]
-        const name = groupName(direction, guard)
+        const name = groupName(direction, guard.identity)
         if (!groups.has(name)) {
           const tables = Object.fromEntries(FAMILIES.map(f => [f, tableOf(guard.programs[f])])) as Record<
             Family,

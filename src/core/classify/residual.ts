@@ -18,22 +18,29 @@ export type Cell = {
 /** The protocol whose types `icmp` and `notIcmp` speak of. */
 export const icmpOf = (family: Family): number => (family === 4 ? 1 : 58)
 
+/** A rule as a peer in exactly these sets sees it; undefined if it cannot match such a peer. */
+export function residualRule(rule: ResolvedRule, vector: ReadonlySet<SetId>): ResolvedRule | undefined {
+  if (!rule.peerIn.every(id => vector.has(id)) || rule.peerNotIn.some(id => vector.has(id))) return undefined
+  const keep = (terms: readonly PortTerm[]) => terms.filter(t => t.peerIn === undefined || vector.has(t.peerIn))
+  const { dports, notDports, sports, notSports } = rule
+  if (!dports && !notDports && !sports && !notSports) return rule
+  return {
+    ...rule,
+    ...(dports && { dports: keep(dports) }),
+    ...(notDports && { notDports: keep(notDports) }),
+    ...(sports && { sports: keep(sports) }),
+    ...(notSports && { notSports: keep(notSports) }),
+  }
+}
+
 /** The rules that a peer in exactly these sets can match, stage by stage. */
-export function residual(program: Program, vector: ReadonlySet<SetId>): Stage[] {
-  const keep = (terms: readonly PortTerm[] | undefined) =>
-    terms?.filter(t => t.peerIn === undefined || vector.has(t.peerIn))
-  return program.stages.map(stage => ({
-    ...stage,
-    rules: stage.rules
-      .filter(r => r.peerIn.every(id => vector.has(id)) && !r.peerNotIn.some(id => vector.has(id)))
-      .map(r => ({
-        ...r,
-        ...(r.dports && { dports: keep(r.dports)! }),
-        ...(r.notDports && { notDports: keep(r.notDports)! }),
-        ...(r.sports && { sports: keep(r.sports)! }),
-        ...(r.notSports && { notSports: keep(r.notSports)! }),
-      })),
-  }))
+export const residual = (program: Program, vector: ReadonlySet<SetId>): Stage[] =>
+  program.stages.map(stage => ({ ...stage, rules: stage.rules.flatMap(r => residualRule(r, vector) ?? []) }))
+
+/** Every set that a rule asks about its peer. */
+export function setsOfRule(rule: ResolvedRule): SetId[] {
+  const terms = [rule.dports, rule.notDports, rule.sports, rule.notSports].flatMap(t => t ?? [])
+  return [...rule.peerIn, ...rule.peerNotIn, ...terms.flatMap(t => t.peerIn ?? [])]
 }
 
 /** The ranges that the terms name for a protocol. */

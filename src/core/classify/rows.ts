@@ -1,11 +1,11 @@
-// From a program and a peer's atom to the row: every class of packets that the remaining rules can tell apart is decided
+// From the rules that a peer's atom leaves to the row: every class of packets that the remaining rules can tell apart is decided
 // once, then written down from fine to coarse so that what equals its coarser class needs no entry.
-import type { Program, ResolvedRule, SetId, Stage } from '../calc/intent.ts'
+import type { Program, ResolvedRule, Stage } from '../calc/intent.ts'
 import { cutPorts, type PortRange } from '../net/ports.ts'
 import { hasPorts, PORT_PROTOCOLS } from '../net/protocol.ts'
 import type { Cause, Direction } from '../resources/cause.ts'
 import { type Condition, makeOutcome, type Outcome, type OutcomeName, type Step } from './outcome.ts'
-import { type Cell, icmpOf, match, rangesFor, residual } from './residual.ts'
+import { type Cell, icmpOf, match, rangesFor } from './residual.ts'
 import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry } from './row.ts'
 
 /** The cause of reaching the end of a stage whose default is Deny. */
@@ -15,18 +15,18 @@ const defaultCause = (stage: Stage, direction: Direction): Cause =>
 /** A step that is taken only if one more condition holds. */
 const under = (condition: Condition, step: Step): Step => ({ ...step, when: [condition, ...(step.when ?? [])] })
 
-/** Makes rows of one program; outcomes are handed to `intern`, which keeps them. */
+/** Makes rows for one direction and family; outcomes are handed to `intern`, which keeps them. */
 export class RowMaker {
-  readonly #program: Program
+  readonly #program: Pick<Program, 'direction' | 'family'>
   readonly #intern: (outcome: Outcome) => void
 
-  constructor(program: Program, intern: (outcome: Outcome) => void) {
+  constructor(program: Pick<Program, 'direction' | 'family'>, intern: (outcome: Outcome) => void) {
     this.#program = program
     this.#intern = intern
   }
 
-  row(vector: ReadonlySet<SetId>): Row {
-    const stages = residual(this.#program, vector)
+  /** The row of the rules that are left once the peer is known. */
+  row(stages: readonly Stage[]): Row {
     const rules = stages.flatMap(s => s.rules)
     const otherwise = this.#decide(stages, { family: this.#program.family, protocol: 'other' })
     const named = new Set<number>()
@@ -52,7 +52,7 @@ export class RowMaker {
   }
 
   /** Adds the entries of one protocol's ports; returns the outcome of most ports, which needs none. */
-  #ports(stages: Stage[], rules: ResolvedRule[], protocol: number, entries: PortEntry[]): OutcomeName {
+  #ports(stages: readonly Stage[], rules: ResolvedRule[], protocol: number, entries: PortEntry[]): OutcomeName {
     const ranges = rules
       .filter(r => r.protocol === undefined || r.protocol === protocol)
       .flatMap(r => [...rangesFor(r.dports, protocol), ...rangesFor(r.notDports, protocol)])
@@ -72,7 +72,7 @@ export class RowMaker {
   }
 
   /** Adds the entries of the ICMP types and codes that rules name; returns the outcome of all others. */
-  #types(stages: Stage[], rules: ResolvedRule[], protocol: number, entries: TypeEntry[]): OutcomeName {
+  #types(stages: readonly Stage[], rules: ResolvedRule[], protocol: number, entries: TypeEntry[]): OutcomeName {
     const { family } = this.#program
     const cell = (type: Cell['type'], code: Cell['code']) => this.#decide(stages, { family, protocol, type, code })
     const base = cell('other', 'other')

@@ -101,15 +101,15 @@ function putKeyAttribute(
 export function putElement(w: Writer, shape: Shape, element: Element): void {
   const { key, value, comment } = element
   const entry = w.begin(1 | NESTED)
+  let end: 'none' | 'open' | 'closed' = 'none'
   if (key === '*') putFlags(w, CATCH_ALL)
   else {
-    if (!shape.interval && key.some(isRange)) throw new EncodeError('a range in a set without intervals')
-    checkRange(shape, key)
-    putKeyAttribute(w, 1, shape, key, lowest)
-    if (isPipapo(shape)) putKeyAttribute(w, 10, shape, key, highest)
+    checkRanges(shape, key)
+    const low = putKeyAttribute(w, 1, shape, key, lowest)
+    if (isPipapo(shape)) checkOrder(shape, w, low, w, putKeyAttribute(w, 10, shape, key, highest))
+    else if (isTree(shape)) end = writeEnd(shape, key, w, low)
   }
   putValue(w, shape, value)
-  const end = key !== '*' && isTree(shape) ? endKey(shape, key) : undefined
   const data = elementData(comment, end === 'open')
   if (data !== undefined) {
     const at = w.begin(6)
@@ -117,11 +117,11 @@ export function putElement(w: Writer, shape: Shape, element: Element): void {
     w.end(at)
   }
   w.end(entry)
-  if (end === undefined || end === 'open') return
+  if (end !== 'closed') return
   const closing = w.begin(1 | NESTED)
   const outer = w.begin(1 | NESTED)
   const inner = w.begin(1)
-  w.put(end)
+  w.put(scratch.result())
   w.end(inner)
   w.end(outer)
   putFlags(w, INTERVAL_END)
@@ -130,22 +130,36 @@ export function putElement(w: Writer, shape: Shape, element: Element): void {
 
 const scratch = new Writer(64)
 
-/** The key just past an interval of a tree, or `open` when it reaches the top of the space. */
-function endKey(shape: Shape, key: readonly KeyPart[]): Uint8Array | 'open' {
-  scratch.length = 0
+/** Leaves the key just past an interval of a tree in `scratch`; open when the interval reaches the top of the space. */
+function writeEnd(shape: Shape, key: readonly KeyPart[], w: Writer, low: number): 'open' | 'closed' {
   scratch.bytes.fill(0)
+  scratch.length = 0
   putKey(scratch, shape, key, highest)
-  return increment(scratch, 0) ? scratch.bytes.slice(0, scratch.length) : 'open'
+  checkOrder(shape, w, low, scratch, 0)
+  return increment(scratch, 0) ? 'closed' : 'open'
 }
 
-function checkRange(shape: Shape, key: readonly KeyPart[]): void {
-  key.forEach((part, i) => {
+function checkRanges(shape: Shape, key: readonly KeyPart[]): void {
+  for (let i = 0; i < key.length; i++) {
+    if (!isRange(key[i]!)) continue
+    if (!shape.interval) throw new EncodeError('a range in a set without intervals')
     const type = shape.key[i]
-    if (type === undefined || !isRange(part)) return
-    if (TYPES[type].kind === 'name') throw new EncodeError('a range of interface names')
-    if (compareBytes(scalarBytes(type, part.from, true), scalarBytes(type, part.to, true)) > 0)
-      throw new EncodeError(`the range ${part.from}-${part.to} ends before it begins`)
-  })
+    if (type !== undefined && TYPES[type].kind === 'name') throw new EncodeError('a range of interface names')
+  }
+}
+
+/** Every part of the key at `from` must not be above its part of the key at `to`. */
+function checkOrder(shape: Shape, a: Writer, from: number, b: Writer, to: number): void {
+  let at = 0
+  for (const type of shape.key) {
+    const { size } = TYPES[type]
+    for (let i = at; i < at + size; i++) {
+      const difference = a.bytes[from + i]! - b.bytes[to + i]!
+      if (difference > 0) throw new EncodeError(`a range of ${type} that ends before it begins`)
+      if (difference < 0) break
+    }
+    at += (size + 3) & ~3
+  }
 }
 
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {

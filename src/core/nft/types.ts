@@ -2,8 +2,8 @@
 // everywhere; host-order ones (mark, classid, index, states) are big-endian inside interval sets, because the kernel's
 // trees compare bytes (a rule that looks them up converts first, see fields.ts).
 
-import { fromBytes, parseAddr, toBytes } from '../net/addr.ts'
 import { DecodeError, fromUtf8, type Reader, utf8, type Writer } from '../netlink/bytes.ts'
+import { putAddress, takeAddress } from './address-bytes.ts'
 import { EncodeError } from './encode-error.ts'
 import type { DataType, Scalar } from './objects.ts'
 
@@ -75,7 +75,7 @@ export function keyLength(key: readonly ValueType[]): number {
 export function putScalar(w: Writer, type: ValueType, value: Scalar, bigEndian = false): void {
   const { size, kind, order } = TYPES[type]
   if (kind === 'address') {
-    w.put(addressBytes(type, value, size))
+    if (typeof value !== 'string' || !putAddress(w, value, size)) throw new EncodeError(`no ${type}: ${value}`)
     return
   }
   if (kind === 'name') {
@@ -90,13 +90,6 @@ export function putScalar(w: Writer, type: ValueType, value: Scalar, bigEndian =
   else w.u32(value)
 }
 
-function addressBytes(type: ValueType, value: Scalar, size: number): Uint8Array {
-  const address = typeof value === 'string' ? parseAddr(value) : undefined
-  const bytes = address && toBytes(address)
-  if (bytes?.length !== size) throw new EncodeError(`no ${type}: ${value}`)
-  return bytes
-}
-
 function putName(w: Writer, value: Scalar): void {
   const bytes = utf8(String(value))
   // A star at the end would look like a wildcard, which only a comparison can have.
@@ -109,7 +102,7 @@ function putName(w: Writer, value: Scalar): void {
 /** The inverse of `putScalar`. */
 export function takeScalar(r: Reader, type: ValueType, bigEndian = false): Scalar {
   const { size, kind, order } = TYPES[type]
-  if (kind === 'address') return fromBytes(r.slice(size))
+  if (kind === 'address') return takeAddress(r, size)
   if (kind === 'name') return takeName(r)
   if (size === 1) return r.u8()
   if (size === 2) return r.be16()

@@ -1,8 +1,15 @@
 // All policies, tiers and profiles of a snapshot, in the model. A policy that cannot be translated becomes one that
 // denies: it selects what it selects, and allows nothing.
 
-import { DIRECTIONS, type Direction, type ResourceKey, resourceKey } from '../resources/cause.ts'
-import type { GlobalNetworkPolicy, NetworkPolicy, PolicyRule, Snapshot } from '../resources/resource.ts'
+import { DIRECTIONS, type Direction, printKey, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
+import type {
+  GlobalNetworkPolicy,
+  NetworkPolicy,
+  PolicyRule,
+  Profile as ProfileResource,
+  Snapshot,
+  Tier as TierResource,
+} from '../resources/resource.ts'
 import { ofKind } from '../resources/resource.ts'
 import { ALL, and, equals, type Selector } from '../selector/selector.ts'
 import type { Policy, Profile, Rule, Tier } from './model.ts'
@@ -52,27 +59,80 @@ function whomAtMost(policy: NetworkPolicy | GlobalNetworkPolicy): Selector {
   }
 }
 
+/** A policy, or what stands for one that cannot be translated: it denies. `undefined`: none of a workload's business. */
+export function policyOf(
+  resource: NetworkPolicy | GlobalNetworkPolicy,
+): { readonly policy: Policy; readonly problem?: string } | undefined {
+  const { kind, spec, metadata } = resource
+  // These two are judged before connection tracking or address translation, at host endpoints only.
+  if (resource.kind === 'GlobalNetworkPolicy' && (resource.spec.doNotTrack || resource.spec.preDNAT)) return undefined
+  const namespace = resource.kind === 'NetworkPolicy' ? resource.metadata.namespace : undefined
+  const key = resourceKey(kind, namespace, metadata.name)
+  const base = { key, tier: spec.tier ?? 'default', order: orderOf(spec.order), types: typesOf(spec.types) }
+  try {
+    return { policy: { ...base, selector: whom(resource), rules: rulesOf(spec, key, namespace) } }
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    const problem = `${printKey(key)} denies all: ${error.message}`
+    return { policy: { ...base, selector: whomAtMost(resource), rules: denyAll(key) }, problem }
+  }
+}
+
+export function profileOf({ metadata, spec }: ProfileResource): {
+  readonly profile: Profile
+  readonly problem?: string
+} {
+  const key = resourceKey('Profile', undefined, metadata.name)
+  try {
+    return { profile: { name: metadata.name, rules: rulesOf(spec, key, undefined) } }
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    const problem = `${printKey(key)} denies all: ${error.message}`
+    return { profile: { name: metadata.name, rules: denyAll(key) }, problem }
+  }
+}
+
+export const tierOf = ({ metadata, spec }: TierResource): Tier => ({
+  name: metadata.name,
+  order: orderOf(spec.order),
+  defaultAction: spec.defaultAction ?? 'Deny',
+})
+
+/** A tier that policies name and nobody made: it denies, and comes after all others. */
+export const strayTier = (name: string): Tier => ({ name, order: Number.POSITIVE_INFINITY, defaultAction: 'Deny' })
+
+const compare = (a: string | number, b: string | number): number => (a < b ? -1 : a > b ? 1 : 0)
+
+export const compareTiers = (a: Tier, b: Tier): number => compare(a.order, b.order) || compare(a.name, b.name)
+
+/** Ties are broken by the text `name/namespace/kind`. */
+function tie({ key }: Policy): string {
+  const { kind, namespace, name } = splitKey(key)
+  return `${name}/${namespace}/${kind}`
+}
+
+export const comparePolicies = (a: Policy, b: Policy): number => compare(a.order, b.order) || compare(tie(a), tie(b))
+
 export function policiesOf(snapshot: Snapshot): Policies {
   const problems: string[] = []
-  const policies: Policy[] = []
-  for (const kind of ['NetworkPolicy', 'GlobalNetworkPolicy'] as const) {
-    for (const resource of ofKind(snapshot, kind)) {
-      const { spec, metadata } = resource
-      // These two are judged before connection tracking or address translation, at host endpoints only.
-      if (resource.kind === 'GlobalNetworkPolicy' && (resource.spec.doNotTrack || resource.spec.preDNAT)) continue
-      const namespace = resource.kind === 'NetworkPolicy' ? resource.metadata.namespace : undefined
-      const key = resourceKey(kind, namespace, metadata.name)
-      const base = { key, tier: spec.tier ?? 'default', order: orderOf(spec.order), types: typesOf(spec.types) }
-      try {
-        policies.push({ ...base, selector: whom(resource), rules: rulesOf(spec, key, namespace) })
-      } catch (error) {
-        if (!(error instanceof PolicyError)) throw error
-        problems.push(`${kind} ${namespace ? `${namespace}/` : ''}${metadata.name} denies all: ${error.message}`)
-        policies.push({ ...base, selector: whomAtMost(resource), rules: denyAll(key) })
-      }
-    }
+  const note = <T extends { readonly problem?: string }>(made: T | undefined): T[] => {
+    if (made?.problem) problems.push(made.problem)
+    return made ? [made] : []
   }
-  return { tiers: inOrder(snapshot, policies), profiles: profilesOf(snapshot, problems), problems }
+  const resources = [...ofKind(snapshot, 'NetworkPolicy'), ...ofKind(snapshot, 'GlobalNetworkPolicy')]
+  const policies = resources.flatMap(r => note(policyOf(r))).map(m => m.policy)
+  const profiles = [...ofKind(snapshot, 'Profile')].flatMap(r => note(profileOf(r))).map(m => m.profile)
+  const tiers = [...ofKind(snapshot, 'Tier')].map(tierOf)
+  const known = new Set(tiers.map(t => t.name))
+  const strays = [...new Set(policies.map(p => p.tier))].filter(name => !known.has(name)).map(strayTier)
+  return {
+    tiers: [...tiers.sort(compareTiers), ...strays.sort(compareTiers)].map(tier => ({
+      tier,
+      policies: policies.filter(p => p.tier === tier.name).sort(comparePolicies),
+    })),
+    profiles: new Map(profiles.map(p => [p.name, p])),
+    problems,
+  }
 }
 
 function denyAll(policy: ResourceKey): Record<Direction, Rule[]> {
@@ -84,47 +144,4 @@ function denyAll(policy: ResourceKey): Record<Direction, Rule[]> {
     destination: {},
   })
   return { ingress: [rule('ingress')], egress: [rule('egress')] }
-}
-
-function inOrder(snapshot: Snapshot, policies: readonly Policy[]): Policies['tiers'] {
-  const tiers: Tier[] = [...ofKind(snapshot, 'Tier')].map(({ metadata, spec }) => ({
-    name: metadata.name,
-    order: orderOf(spec.order),
-    defaultAction: spec.defaultAction ?? 'Deny',
-  }))
-  const known = new Set(tiers.map(t => t.name))
-  const byOrder = (a: { order: number; name: string }, b: { order: number; name: string }): number =>
-    a.order === b.order ? (a.name < b.name ? -1 : a.name > b.name ? 1 : 0) : a.order < b.order ? -1 : 1
-  const strays = [...new Set(policies.map(p => p.tier))].filter(name => !known.has(name)).sort()
-  const all = [
-    ...tiers.sort(byOrder),
-    // A tier that is only named comes after all others, and denies.
-    ...strays.map((name): Tier => ({ name, order: Number.POSITIVE_INFINITY, defaultAction: 'Deny' })),
-  ]
-  /** Ties are broken by the text `name/namespace/kind`. */
-  const tie = (p: Policy): string => {
-    const [kind, namespace, name] = p.key.split('/')
-    return `${name}/${namespace}/${kind}`
-  }
-  return all.map(tier => ({
-    tier,
-    policies: policies
-      .filter(p => p.tier === tier.name)
-      .sort((a, b) => byOrder({ order: a.order, name: tie(a) }, { order: b.order, name: tie(b) })),
-  }))
-}
-
-function profilesOf(snapshot: Snapshot, problems: string[]): Map<string, Profile> {
-  const profiles = new Map<string, Profile>()
-  for (const { metadata, spec } of ofKind(snapshot, 'Profile')) {
-    const key = resourceKey('Profile', undefined, metadata.name)
-    try {
-      profiles.set(metadata.name, { name: metadata.name, rules: rulesOf(spec, key, undefined) })
-    } catch (error) {
-      if (!(error instanceof PolicyError)) throw error
-      problems.push(`Profile ${metadata.name} denies all: ${error.message}`)
-      profiles.set(metadata.name, { name: metadata.name, rules: denyAll(key) })
-    }
-  }
-  return profiles
 }

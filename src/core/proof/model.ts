@@ -149,7 +149,9 @@ function before(key: Uint8Array): Uint8Array {
 
 /** A tree finds the greatest element not above the key: an interval lasts to the next element, start or end. */
 function treeIntervals(found: readonly RawElement[], length: number): ElementModel[] {
-  const sorted = found.toSorted((a, b) => compareKeys(a.element.key, b.element.key) || Number(a.start) - Number(b.start))
+  const sorted = found.toSorted(
+    (a, b) => compareKeys(a.element.key, b.element.key) || Number(a.start) - Number(b.start),
+  )
   return sorted.flatMap(({ start, element: e }, i) => {
     if (!start) return []
     const next = sorted.slice(i + 1, i + 4).find(x => compareKeys(x.element.key, e.key) > 0)
@@ -188,7 +190,10 @@ type Draft = {
 /** Reads the bodies; throws a RawError for bytes that cannot be. */
 export function decodeRuleset(raw: RawRuleset): Ruleset {
   const drafts = new Map<string, Draft>()
-  const each = (bodies: readonly Uint8Array[], take: (b: Uint8Array, a: ReadonlyMap<number, Attr>, d: Draft) => void) => {
+  const each = (
+    bodies: readonly Uint8Array[],
+    take: (b: Uint8Array, a: ReadonlyMap<number, Attr>, d: Draft) => void,
+  ) => {
     for (const b of bodies) {
       const a = byType(bodyAttrs(b))
       const draft = drafts.get(`${b[0]} ${text(b, a.get(1))}`)

@@ -12,18 +12,17 @@ import {
   type Verdict,
   verdictOf,
 } from './model.ts'
-import { be32, type Prim, prim, RawError, text } from './raw.ts'
+import { be32, inner, type Prim, prim, RawError, text } from './raw.ts'
 import type { Dim } from './space.ts'
 import {
   constant,
   isInvertible,
-  opaque,
   type Op,
+  opaque,
   type Piece,
   piece,
   type Source,
   type StateName,
-  sized,
   withOp,
 } from './value.ts'
 
@@ -63,12 +62,26 @@ const PAYLOAD = { network: 1, transport: 2 }
 /** Expressions that neither decide nor change what later ones see. */
 const HARMLESS = ['counter', 'log', 'last', 'dup']
 /** Expressions that only fill a register, and in which attribute they say which. */
-const LOADS: Readonly<Record<string, number>> = { fib: 1, rt: 1, exthdr: 1, socket: 2, numgen: 1, hash: 2, osf: 1, xfrm: 1, tunnel: 2 }
+const LOADS: Readonly<Record<string, number>> = {
+  fib: 1,
+  rt: 1,
+  exthdr: 1,
+  socket: 2,
+  numgen: 1,
+  hash: 2,
+  osf: 1,
+  xfrm: 1,
+  tunnel: 2,
+}
 /** Expressions that end the rule or let it go on, and change nothing that we follow. */
 const TESTS = ['limit', 'quota', 'connlimit', 'match', 'objref', 'dynset']
 /** A rule's last step that matters; whatever comes after it decides nothing. */
 const isEffect = (s: Step): boolean =>
-  s.do === 'verdict' || s.do === 'state' || s.do === 'unknown' || s.do === 'nat' || s.do === 'count' ||
+  s.do === 'verdict' ||
+  s.do === 'state' ||
+  s.do === 'unknown' ||
+  s.do === 'nat' ||
+  s.do === 'count' ||
   (s.do === 'lookup' && s.into === 'verdict')
 
 type Place = { readonly from: number; readonly size: number; readonly dim: Dim }
@@ -132,7 +145,8 @@ class RuleCompiler {
 
   /** Questions to a wide dimension must be ranges of it, or they cannot be split. */
   #answerable(p: Piece): Piece {
-    const dims: readonly Dim[] = p.source.at === 'dim' ? [p.source.dim] : p.source.at === 'transport' ? transportDims(p) : []
+    const dims: readonly Dim[] =
+      p.source.at === 'dim' ? [p.source.dim] : p.source.at === 'transport' ? transportDims(p) : []
     if (dims.every(d => isInvertible(p, d, this.#c.family))) return p
     return opaque(`an operation on ${dims.join()}`, p.size)
   }
@@ -142,8 +156,9 @@ class RuleCompiler {
     const data = (attr: number): { value?: Prim; verdict?: Verdict; size: number; bytes: Uint8Array } => {
       const a = e.attrs.get(attr)
       if (!a) throw new RawError(`${e.name} without attribute ${attr}`)
-      const size = a.end - a.at - 4
-      return { ...verdictOf(e.at, a), size, bytes: e.at.subarray(a.at + 4, a.end) }
+      // The value's own attribute: the one around it is padded.
+      const at = inner(e.at, a)[0] ?? a
+      return { ...verdictOf(e.at, a), size: at.end - at.at, bytes: e.at.subarray(at.at, at.end) }
     }
     switch (e.name) {
       case 'meta':
@@ -236,14 +251,17 @@ class RuleCompiler {
   #cmp(pieces: readonly Piece[], op: number, bytes: Uint8Array): void {
     let at = 0
     const values = pieces.map(p => prim(bytes, at, (at += p.size)))
-    const known = pieces.every((p, i) => p.source.at !== 'index' || (p.ops.length === 0 && [0, 0x01000000].includes(values[i] as number)))
+    const known = pieces.every(
+      (p, i) => p.source.at !== 'index' || (p.ops.length === 0 && [0, 0x01000000].includes(values[i] as number)),
+    )
     if (!known) return this.#put({ do: 'doubt', what: 'the number of an interface' })
     if (pieces.length > 1 && op !== CMP.eq && op !== CMP.neq)
       return this.#put({ do: 'doubt', what: 'an order of several fields' })
     if (pieces.every(p => p.source.at === 'const')) {
       const [p, value] = [pieces[0]!, values[0]!]
       const equal = pieces.every((c, i) => c.source.at === 'const' && c.source.value === values[i])
-      const holds = op === CMP.eq ? equal : op === CMP.neq ? !equal : p.source.at === 'const' && ordered(op, p.source.value, value)
+      const holds =
+        op === CMP.eq ? equal : op === CMP.neq ? !equal : p.source.at === 'const' && ordered(op, p.source.value, value)
       if (!holds) this.dead = true
       return
     }
@@ -255,6 +273,7 @@ class RuleCompiler {
     const pieces = this.#read(n(1), length)
     const [mask, xor] = [e.attrs.get(4), e.attrs.get(5)]
     if ((n(6) ?? 0) !== 0 || !mask || !xor) return this.#load(n(2), [opaque('a shift', length)])
+    // Behind the header of the value's own attribute.
     let at = 4
     this.#load(
       n(2),
@@ -316,7 +335,9 @@ function transportPieces(offset: number, length: number): Piece[] {
   const found: Piece[] = []
   for (let at = offset, end = offset + length; at < end; ) {
     const size = at >= 4 ? end - at : at % 2 === 0 && at + 2 <= end ? 2 : 1
-    found.push(at >= 4 ? opaque(`byte ${at} of the transport header`, size) : piece({ at: 'transport', from: at }, size))
+    found.push(
+      at >= 4 ? opaque(`byte ${at} of the transport header`, size) : piece({ at: 'transport', from: at }, size),
+    )
     at += size
   }
   return found
@@ -376,5 +397,3 @@ export function compileFamily(ruleset: Ruleset, family: 4 | 6, ours: string): Fa
       .sort((a, b) => a.base!.priority - b.base!.priority)
   return { family, chains: compiled.flatMap(t => t.chains), ours: bases(true), others: bases(false) }
 }
-
-export { sized }

@@ -25,7 +25,12 @@ export type Op =
   | { readonly op: 'swap'; readonly unit: 2 | 4; readonly of: number }
 
 /** `key` says the operations in words: equal sources with equal keys are equal. */
-export type Piece = { readonly source: Source; readonly size: number; readonly ops: readonly Op[]; readonly key: string }
+export type Piece = {
+  readonly source: Source
+  readonly size: number
+  readonly ops: readonly Op[]
+  readonly key: string
+}
 
 export const piece = (source: Source, size: number): Piece => ({ source, size, ops: [], key: '' })
 export const constant = (value: Prim, size: number): Piece => piece({ at: 'const', value }, size)
@@ -87,7 +92,12 @@ const WIDTH: Readonly<Partial<Record<Dim, (v6: boolean) => number>>> = {
 export const widthOf = (dim: Dim, family: 4 | 6): number => WIDTH[dim]?.(family === 6) ?? 1
 
 /** The values of a dimension whose piece lies between two answers; undefined when those are no single range. */
-export function rangeOf(p: Piece, dim: Dim, family: 4 | 6, answers: { from: Prim; to: Prim }): [Prim, Prim] | undefined {
+export function rangeOf(
+  p: Piece,
+  dim: Dim,
+  family: 4 | 6,
+  answers: { from: Prim; to: Prim },
+): [Prim, Prim] | undefined {
   const width = widthOf(dim, family)
   const [op, more] = p.ops
   let [low, high] = [BigInt(answers.from), BigInt(answers.to)]

@@ -1,0 +1,164 @@
+// Groups of endpoints that are guarded alike in one direction, and the blocks of rules that guard them. An edit replaces
+// the edited policy's blocks and leaves the others as they are, object by object, so that followers see what changed.
+import { FAMILIES, type Family } from '../net/addr.ts'
+import type { Direction, ResourceKey } from '../resources/cause.ts'
+import type { Block, Blocks, RuleList } from './blocks.ts'
+import { identityOf, printException } from './guard.ts'
+import type { Stage } from './intent.ts'
+import { ownException, ownSide, type SetSource } from './resolve.ts'
+import type { Labelled } from './sets.ts'
+
+export type LiveSource = {
+  readonly kind: Stage['kind']
+  readonly name: string
+  readonly defaultAction: Stage['defaultAction']
+  readonly lists: readonly RuleList[]
+}
+
+/** A stage whose rules stand in blocks, one for each policy, in order. */
+export type LiveStage = Omit<LiveSource, 'lists'> & { readonly blocks: readonly Block[] }
+export type LiveProgram = {
+  readonly direction: Direction
+  readonly family: Family
+  readonly stages: readonly LiveStage[]
+}
+
+export type LiveGroup = {
+  readonly direction: Direction
+  readonly identity: string
+  readonly endpoints: Set<ResourceKey>
+  sources: readonly LiveSource[]
+  programs: Readonly<Record<Family, LiveProgram>>
+  /** One of its endpoints: they all look alike from here. */
+  self: Labelled
+}
+
+type Member = { readonly key: ResourceKey; readonly self: Labelled }
+
+export class Groups {
+  readonly #blocks: Blocks
+  readonly #selects: SetSource['selects']
+  readonly #groups = new Map<string, LiveGroup>()
+  #changed = new Set<LiveGroup>()
+
+  constructor(blocks: Blocks, selects: SetSource['selects']) {
+    this.#blocks = blocks
+    this.#selects = selects
+  }
+
+  all(): Iterable<LiveGroup> {
+    return this.#groups.values()
+  }
+
+  /** Groups that are new, whose rules changed, or that have no endpoint left, since the last call. */
+  takeChanged(): ReadonlySet<LiveGroup> {
+    const changed = this.#changed
+    this.#changed = new Set()
+    return changed
+  }
+
+  /** Puts an endpoint into the group of those that these sources guard as they guard it. */
+  join(direction: Direction, sources: readonly LiveSource[], member: Member): LiveGroup {
+    const identity = this.#identity(direction, sources, member.self)
+    const id = `${direction} ${identity}`
+    const known = this.#groups.get(id)
+    const group: LiveGroup = known ?? {
+      direction,
+      identity,
+      endpoints: new Set(),
+      sources: [],
+      programs: emptyPrograms(direction),
+      self: member.self,
+    }
+    group.self = member.self
+    group.endpoints.add(member.key)
+    this.#groups.set(id, group)
+    if (!known || !sameSources(known.sources, sources)) this.#replace(group, sources)
+    return group
+  }
+
+  leave(group: LiveGroup, key: ResourceKey): void {
+    group.endpoints.delete(key)
+    if (group.endpoints.size > 0) return
+    this.#replace(group, [])
+    this.#groups.delete(`${group.direction} ${group.identity}`)
+  }
+
+  /** Resolves the blocks that speak of these port names again. */
+  refresh(scopes: ReadonlySet<string>): void {
+    if (scopes.size === 0) return
+    const speaks = (block: Block): boolean => block.scopes.some(scope => scopes.has(scope))
+    const touched = [...this.#groups.values()].filter(g =>
+      FAMILIES.some(f => g.programs[f].stages.some(s => s.blocks.some(speaks))),
+    )
+    const sources = touched.map(g => g.sources)
+    // Given back before they are acquired again: a shared block that is still held would be found and not resolved.
+    for (const group of touched) for (const family of FAMILIES) this.#release(group, family)()
+    for (const [i, group] of touched.entries()) this.#build(group, sources[i]!)
+  }
+
+  #identity(direction: Direction, sources: readonly LiveSource[], self: Labelled): string {
+    const exceptions: string[] = []
+    for (const family of FAMILIES) {
+      const place = { self, direction, family }
+      for (const list of sources.flatMap(s => s.lists)) {
+        if (!list.ownSensitive) continue
+        for (const rule of list.rules) {
+          const exception = ownException(rule, place, ownSide(rule, place, this.#selects))
+          if (exception) exceptions.push(printException(rule, family, exception))
+        }
+      }
+    }
+    const named = sources.map(s => ({ kind: s.kind, name: s.name, members: s.lists }))
+    return identityOf(named, exceptions)
+  }
+
+  #replace(group: LiveGroup, sources: readonly LiveSource[]): void {
+    const held = FAMILIES.map(family => this.#release(group, family))
+    this.#build(group, sources)
+    // Given back after the new ones are held: what stays in use stays as it is.
+    for (const release of held) release()
+  }
+
+  #build(group: LiveGroup, sources: readonly LiveSource[]): void {
+    const { direction, self } = group
+    const programs = FAMILIES.map(family => {
+      const stages = sources.map(({ kind, name, defaultAction, lists }): LiveStage => {
+        return { kind, name, defaultAction, blocks: lists.map(list => this.#blocks.acquire(list, family, self)) }
+      })
+      return [family, { direction, family, stages }] as const
+    })
+    group.sources = sources
+    group.programs = Object.fromEntries(programs) as unknown as Record<Family, LiveProgram>
+    this.#changed.add(group)
+  }
+
+  /** What gives back the blocks that a group holds now. */
+  #release(group: LiveGroup, family: Family): () => void {
+    const { sources } = group
+    const { stages } = group.programs[family]
+    return () => {
+      for (const [i, { blocks }] of stages.entries()) {
+        for (const [k, block] of blocks.entries()) this.#blocks.release(sources[i]!.lists[k]!, family, block)
+      }
+    }
+  }
+}
+
+const emptyPrograms = (direction: Direction): Record<Family, LiveProgram> => ({
+  4: { direction, family: 4, stages: [] },
+  6: { direction, family: 6, stages: [] },
+})
+
+const sameSources = (a: readonly LiveSource[], b: readonly LiveSource[]): boolean =>
+  a.length === b.length &&
+  a.every((s, i) => {
+    const t = b[i]!
+    return (
+      s.kind === t.kind &&
+      s.name === t.name &&
+      s.defaultAction === t.defaultAction &&
+      s.lists.length === t.lists.length &&
+      s.lists.every((list, k) => list === t.lists[k])
+    )
+  })

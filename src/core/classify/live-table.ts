@@ -1,0 +1,199 @@
+// One group's map from atom to row for one family, kept up to date. Rules are found by posting lists (the first set that a
+// peer must be in), so that an atom costs the rules that can match it; an edit costs the atoms in the sets that the edited
+// rules speak of.
+import type { Block } from '../calc/blocks.ts'
+import type { LiveProgram } from '../calc/groups.ts'
+import type { ResolvedRule, SetId, Stage } from '../calc/intent.ts'
+import type { AtomIndex } from './atom-index.ts'
+import { type AtomKey, NOWHERE } from './atoms.ts'
+import type { Outcome, OutcomeName } from './outcome.ts'
+import { residualRule, setsOfRule } from './residual.ts'
+import type { RowName } from './row.ts'
+import type { MadeRow, RowStore } from './row-store.ts'
+import { RowMaker } from './rows.ts'
+
+type Entry = { readonly block: Block; readonly index: number; readonly rule: ResolvedRule }
+/** Where a block stands: its stage, and its place among all blocks. */
+type Place = { readonly stage: number; readonly place: number }
+
+const ANY = '' as SetId
+
+export class LiveTable {
+  readonly #store: RowStore
+  readonly #atoms: AtomIndex
+  #program: LiveProgram
+  /** The row of atoms that are in no set that a rule asks about. */
+  #otherwise: RowName | undefined
+  readonly #rows = new Map<AtomKey, RowName>()
+  readonly #postings = new Map<SetId, Entry[]>()
+  readonly #places = new Map<Block, Place>()
+  /** How many rules ask about a set. */
+  readonly #asked = new Map<SetId, number>()
+  /** Rows by the asked sets that an atom is in; a cache. */
+  readonly #made = new Map<string, MadeRow>()
+  #changed = new Set<AtomKey>()
+
+  constructor(program: LiveProgram, atoms: AtomIndex, store: RowStore) {
+    this.#program = { ...program, stages: [] }
+    this.#atoms = atoms
+    this.#store = store
+    this.setProgram(program)
+  }
+
+  get otherwise(): RowName {
+    return this.#otherwise!
+  }
+
+  /** Atoms whose row is not `otherwise`. */
+  *entries(): Iterable<[AtomKey, RowName]> {
+    for (const [atom, row] of this.#rows) if (row !== this.#otherwise) yield [atom, row]
+  }
+
+  /** The row of an atom, if it is not `otherwise`. */
+  get(atom: AtomKey): RowName | undefined {
+    const row = this.#rows.get(atom)
+    return row === this.#otherwise ? undefined : row
+  }
+
+  get isUniform(): boolean {
+    for (const _ of this.entries()) return false
+    return true
+  }
+
+  /** Atoms whose entry changed since the last call; `NOWHERE` stands for `otherwise`, which may change every entry. */
+  take(): ReadonlySet<AtomKey> {
+    const taken = this.#changed
+    this.#changed = new Set()
+    return taken
+  }
+
+  setProgram(program: LiveProgram): void {
+    const before = this.#program
+    this.#program = program
+    const edited = this.#diffBlocks(before, program)
+    const rules = edited.flatMap(b => b.rules)
+    const all = this.#otherwise === undefined || !sameShape(before, program) || rules.some(r => r.peerIn.length === 0)
+    if (all) {
+      this.#made.clear()
+      this.#setOtherwise()
+      for (const atom of this.#atoms.keys()) this.add(atom)
+      return
+    }
+    const sets = new Set(rules.flatMap(setsOfRule))
+    for (const key of this.#made.keys()) if (key.split(' ').some(id => sets.has(id as SetId))) this.#made.delete(key)
+    for (const id of sets) for (const atom of this.#atoms.bySet.get(id) ?? []) this.add(atom)
+  }
+
+  /** An atom is new, or what the rules say of it may have changed. */
+  add(atom: AtomKey): void {
+    const vector = [...this.#atoms.vector(atom)].filter(id => this.#asked.has(id))
+    this.#setRow(atom, vector.length === 0 ? undefined : this.#make(vector))
+  }
+
+  remove(atom: AtomKey): void {
+    this.#setRow(atom, undefined)
+  }
+
+  /** Gives back every row. */
+  drop(): void {
+    for (const row of this.#rows.values()) this.#store.release(row)
+    this.#rows.clear()
+    if (this.#otherwise !== undefined) this.#store.release(this.#otherwise)
+    this.#otherwise = undefined
+  }
+
+  #setRow(atom: AtomKey, made: MadeRow | undefined): void {
+    const before = this.#rows.get(atom)
+    if (before === made?.row.name) return
+    if (made) this.#rows.set(atom, this.#store.acquire(made))
+    else this.#rows.delete(atom)
+    if (before !== undefined) this.#store.release(before)
+    this.#changed.add(atom)
+  }
+
+  #setOtherwise(): void {
+    const before = this.#otherwise
+    this.#otherwise = this.#store.acquire(this.#make([]))
+    if (before !== undefined) this.#store.release(before)
+    if (before !== this.#otherwise) this.#changed.add(NOWHERE)
+  }
+
+  #make(vector: readonly SetId[]): MadeRow {
+    const key = [...vector].sort().join(' ')
+    const known = this.#made.get(key)
+    if (known) return known
+    const outcomes = new Map<OutcomeName, Outcome>()
+    const maker = new RowMaker(this.#program, o => void outcomes.set(o.name, o))
+    const made = { row: maker.row(this.#stagesFor(new Set(vector))), outcomes }
+    this.#made.set(key, made)
+    return made
+  }
+
+  #stagesFor(vector: ReadonlySet<SetId>): Stage[] {
+    const found: { entry: Entry; rule: ResolvedRule; at: Place }[] = []
+    for (const id of [ANY, ...vector]) {
+      for (const entry of this.#postings.get(id) ?? []) {
+        const rule = residualRule(entry.rule, vector)
+        if (rule) found.push({ entry, rule, at: this.#places.get(entry.block)! })
+      }
+    }
+    found.sort((a, b) => a.at.place - b.at.place || a.entry.index - b.entry.index)
+    const stages = this.#program.stages.map(({ kind, name, defaultAction }) => ({
+      kind,
+      name,
+      defaultAction,
+      rules: [] as ResolvedRule[],
+    }))
+    for (const { rule, at } of found) stages[at.stage]!.rules.push(rule)
+    return stages
+  }
+
+  /** Takes over the new program's blocks; gives those that came or went. */
+  #diffBlocks(before: LiveProgram, after: LiveProgram): Block[] {
+    const old = new Set(before.stages.flatMap(s => s.blocks))
+    const now = new Set(after.stages.flatMap(s => s.blocks))
+    const gone = [...old].filter(b => !now.has(b))
+    const come = [...now].filter(b => !old.has(b))
+    for (const block of gone) this.#post(block, -1)
+    for (const block of come) this.#post(block, 1)
+    this.#places.clear()
+    let place = 0
+    for (const [stage, { blocks }] of after.stages.entries())
+      for (const b of blocks) this.#places.set(b, { stage, place: place++ })
+    return [...gone, ...come]
+  }
+
+  #post(block: Block, by: 1 | -1): void {
+    for (const [index, rule] of block.rules.entries()) {
+      const id = rule.peerIn[0] ?? ANY
+      const list = this.#postings.get(id) ?? []
+      if (by === 1) this.#postings.set(id, [...list, { block, index, rule }])
+      for (const set of setsOfRule(rule)) {
+        const asked = (this.#asked.get(set) ?? 0) + by
+        if (asked === 0) this.#asked.delete(set)
+        else this.#asked.set(set, asked)
+      }
+    }
+    if (by === 1) return
+    for (const id of new Set(block.rules.map(r => r.peerIn[0] ?? ANY))) {
+      const left = this.#postings.get(id)!.filter(e => e.block !== block)
+      if (left.length === 0) this.#postings.delete(id)
+      else this.#postings.set(id, left)
+    }
+  }
+}
+
+/** Whether the stages, and the order of the blocks that both have, are the same: then only edited blocks matter. */
+function sameShape(a: LiveProgram, b: LiveProgram): boolean {
+  if (a.stages.length !== b.stages.length) return false
+  const same = a.stages.every((s, i) => {
+    const t = b.stages[i]!
+    return s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction
+  })
+  if (!same) return false
+  const [inA, inB] = [new Set(a.stages.flatMap(s => s.blocks)), new Set(b.stages.flatMap(s => s.blocks))]
+  const kept = (p: LiveProgram, other: ReadonlySet<Block>): Block[][] =>
+    p.stages.map(s => s.blocks.filter(x => other.has(x)))
+  const [keptA, keptB] = [kept(a, inB), kept(b, inA)]
+  return keptA.every((blocks, i) => blocks.length === keptB[i]!.length && blocks.every((x, k) => x === keptB[i]![k]))
+}

@@ -1,0 +1,182 @@
+// No packet in between: while another processor sends new flows without a pause, policy is edited again and again, and not
+// one packet passes that neither the old nor the new policy allows, none is dropped that both allow. The same watch catches
+// two writers that do without the update discipline.
+//
+// GINGHAM_SOAK_MINUTES set: 10,000 edits of each sort instead of a few hundred in all.
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import pino from 'pino'
+import { PolicyDataplane } from '../../src/apps/agent/dataplane.ts'
+import { Metrics } from '../../src/apps/agent/metrics.ts'
+import { computeIntent } from '../../src/core/calc/compute.ts'
+import { classify } from '../../src/core/classify/classify.ts'
+import { canonicalTable } from '../../src/core/nft/canonical.ts'
+import type { NftTable } from '../../src/core/nft/objects.ts'
+import { applyOps, type TableState, tableState } from '../../src/core/nft/table-state.ts'
+import { policyTable } from '../../src/core/render/nft/table.ts'
+import { derived } from '../../src/core/resources/derive.ts'
+import type { Snapshot } from '../../src/core/resources/resource.ts'
+import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
+import { Conntrack } from '../support/conntrack.ts'
+import { loadTable, oneTransaction } from '../support/load-table.ts'
+import { openLab, type PodLab } from '../support/pod-lab.ts'
+import { BEYOND, FLOWS, MARKER, NODE, PODS, type State, states } from '../support/policy-edits.ts'
+import { type Misjudged, Traffic, type TrafficReport } from '../support/traffic.ts'
+
+const EDITS = process.env.GINGHAM_SOAK_MINUTES ? 10_000 : 120
+/** A writer without discipline must be caught within this many edits. */
+const PATIENCE = 6000
+
+/** Brings the kernel to the snapshot; resolves when it is in force. */
+type Writer = { write(snapshot: Snapshot): Promise<void> | void; close(): void }
+
+let lab: PodLab
+let nft: NftConnection
+const { all, bySort } = states()
+
+before(() => {
+  lab = openLab({ name: `gnp${process.pid}`, pods: PODS, beyond: BEYOND })
+  nft = openNft(lab.node)
+})
+after(() => {
+  nft?.close()
+  lab?.close()
+})
+
+const state = (index: number): State => all[index]!
+const indexes = (sort: string): readonly number[] => bySort.get(sort)!
+
+/** The agent's own. */
+function dataplane(): Writer {
+  let programmed: (() => void) | undefined
+  let revision = 0
+  const plane = new PolicyDataplane({
+    ...{ node: NODE, kernel: nft, log: pino({ level: 'silent' }), metrics: new Metrics() },
+    onProgrammed: () => programmed?.(),
+  })
+  return {
+    async write(snapshot) {
+      await new Promise<void>(resolve => {
+        programmed = resolve
+        plane.want(derived(snapshot), ++revision)
+      })
+      assert.deepEqual(plane.status().problems, [])
+    },
+    close: () => plane.stop(),
+  }
+}
+
+const tableOf = (snapshot: Snapshot): NftTable =>
+  canonicalTable(policyTable(classify(computeIntent(derived(snapshot), NODE))).table)
+
+/** Everything in one transaction, what is not wanted any more deleted with it. */
+function hasty(change: (table: NftTable) => NftTable): Writer {
+  let found: TableState | undefined
+  return {
+    write(snapshot) {
+      const table = change(tableOf(snapshot))
+      if (found) {
+        const ops = oneTransaction(found, table)
+        nft.writeBatch(ops, table)
+        applyOps(found, ops)
+      } else {
+        loadTable(nft, table)
+        found = tableState(table)
+      }
+    },
+    close: () => undefined,
+  }
+}
+
+/** Where the end of a chain means allow. */
+const openEnded = (table: NftTable): NftTable => ({
+  ...table,
+  chains: table.chains.map(c => (c.base ? { ...c, base: { ...c.base, policy: 'accept' as const } } : c)),
+})
+
+type Watch = { writer: Writer; sort: string; edits: number; until?: (traffic: Traffic) => boolean }
+
+/** Edits under traffic. Every state is met by whole batches before the next edit begins. */
+async function watch({ writer, sort, edits }: Watch): Promise<TrafficReport> {
+  const variants = indexes(sort)
+  nft.deleteTable('gingham')
+  const conntrack = new Conntrack(lab.node)
+  conntrack.flush()
+  conntrack.close()
+  await writer.write(state(variants[0]!).snapshot)
+  const traffic = new Traffic({
+    ...{ lab, flows: FLOWS, marker: MARKER, maxChanges: edits, initial: variants[0]! },
+    allowed: all.map(s => s.allowed),
+  })
+  await traffic.batches(2)
+  let at = 0
+  for (let edit = 0; edit < edits; edit++) {
+    // Every way from one variant to another comes up: steps of 1, 2, 3, 1, ... around the circle.
+    at = (at + 1 + (edit % (variants.length - 1))) % variants.length
+    traffic.begin(variants[at]!)
+    await writer.write(state(variants[at]!).snapshot)
+    traffic.done()
+    await traffic.batches(2)
+  }
+  return await traffic.stop()
+}
+
+function describeWrong(sort: string, { kind, flow, from, to, packets }: Misjudged): string {
+  const { packet, from: wire } = FLOWS[flow]!
+  const policy = from === to ? `while policy stood still (edit ${from})` : `during edit ${to}`
+  return `${sort}: ${packets} of ${wire} ${packet.src} to ${packet.dst} ${packet.protocol}/${packet.dport} ${kind} ${policy}`
+}
+
+const totals = { edits: 0, packets: 0, arrived: 0, seconds: 0, straddling: 0 }
+
+describe('no packet in between', () => {
+  it('has flows that the sorts of edits open, close and leave alone', () => {
+    for (const [sort, variants] of bySort) {
+      const differ = FLOWS.filter((_, f) => new Set(variants.map(v => state(v).allowed[f])).size > 1).length
+      const always = FLOWS.filter((_, f) => variants.every(v => state(v).allowed[f])).length
+      const never = FLOWS.filter((_, f) => variants.every(v => !state(v).allowed[f])).length
+      assert.ok(sort === 'deny to deny' ? differ === 0 : differ > 0, `${sort}: ${differ} flows change`)
+      assert.ok(always > 0 && never > 0, `${sort}: ${always} always, ${never} never`)
+    }
+  })
+
+  for (const sort of bySort.keys()) {
+    it(`when ${sort} changes`, async t => {
+      const writer = dataplane()
+      t.after(() => writer.close())
+      const report = await watch({ writer, sort, edits: EDITS })
+      assert.deepEqual(
+        report.misjudged.map(m => describeWrong(sort, m)),
+        [],
+      )
+      assert.ok(report.straddling > 0, 'no packet was sent during an edit')
+      totals.edits += EDITS
+      for (const key of ['packets', 'arrived', 'seconds', 'straddling'] as const) totals[key] += report[key]
+    })
+  }
+
+  it('is told of enough packets', () => {
+    const rate = Math.round(totals.packets / totals.seconds)
+    console.log(`# ${totals.edits} edits, ${totals.packets} packets (${rate} a second), ${totals.arrived} arrived`)
+    assert.ok(totals.packets > totals.edits * FLOWS.length && totals.arrived > 0)
+  })
+})
+
+describe('a writer without the discipline is caught', () => {
+  const caught = async (writer: Writer, sort: string): Promise<Misjudged[]> => {
+    const wrong: Misjudged[] = []
+    for (let edits = 0; edits < PATIENCE && wrong.length === 0; edits += 200)
+      wrong.push(...(await watch({ writer, sort, edits: 200 })).misjudged)
+    return wrong
+  }
+
+  it('that writes everything in one transaction', async () => {
+    const wrong = await caught(hasty(t => t), 'an address to another atom')
+    assert.ok(wrong.length > 0, 'not one packet was misjudged')
+  })
+
+  it('whose chains end in an allow', async () => {
+    const wrong = await caught(hasty(openEnded), 'deny to deny')
+    assert.ok(wrong.some(m => m.kind === 'passed'), 'not one packet passed')
+  })
+})
