@@ -64,7 +64,7 @@ function writeTable(path: PacketPath, table: NftTable): void {
 }
 
 const compiled = (shape: Shape): NftTable =>
-  canonicalTable(policyTable(classify(computeIntent(derived(scenario(shape).snapshot), NODE))).table)
+  canonicalTable(policyTable(classify(computeIntent(derived(scenario(shape).snapshot), NODE))))
 
 const paths: PacketPath[] = []
 function variant(group: string, rules: number | undefined, load: (path: PacketPath, shape: Shape) => void): Variant {

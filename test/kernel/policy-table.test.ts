@@ -10,7 +10,7 @@ import { canonicalTable } from '../../src/core/nft/canonical.ts'
 import type { NftOp, NftTable } from '../../src/core/nft/objects.ts'
 import { applyOps, type TableState, tableState } from '../../src/core/nft/table-state.ts'
 import { planUpdate, removeStale } from '../../src/core/render/nft/plan.ts'
-import { NO_NUMBERS, type Numbers, policyTable } from '../../src/core/render/nft/table.ts'
+import { policyTable } from '../../src/core/render/nft/table.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
 import { namedNetns } from '../../src/io/kernel/netns.ts'
@@ -29,10 +29,8 @@ after(() => {
   execFileSync('ip', ['netns', 'del', NETNS])
 })
 
-function render(snapshot: Snapshot, numbers: Numbers): { table: NftTable; numbers: Numbers } {
-  const rendered = policyTable(classify(computeIntent(derived(snapshot), 'node0')), numbers)
-  return { ...rendered, table: canonicalTable(rendered.table) }
-}
+const render = (snapshot: Snapshot): NftTable =>
+  canonicalTable(policyTable(classify(computeIntent(derived(snapshot), 'node0'))))
 
 function write(found: TableState, table: NftTable): number {
   const plan = planUpdate(found, table)
@@ -56,17 +54,14 @@ test('every cluster’s table is accepted, read back equal, and adopted without 
     fc.property(fc.array(cluster, { minLength: 1, maxLength: 3 }), history => {
       nft.deleteTable('gingham')
       const found = tableState(undefined)
-      let numbers = NO_NUMBERS
       for (const snapshot of history) {
-        const rendered = render(snapshot, numbers)
-        numbers = rendered.numbers
-        write(found, rendered.table)
+        const table = render(snapshot)
+        write(found, table)
         const read = nft.readTable('gingham')!
         assert.deepEqual(read.unknown ?? [], [])
-        assert.deepEqual(plain(tableState(read)), plain(tableState(rendered.table)))
+        assert.deepEqual(plain(tableState(read)), plain(tableState(table)))
         // What a restarted agent sees: nothing but the kernel.
-        const afresh = render(snapshot, NO_NUMBERS).table
-        assert.equal(write(tableState(read), afresh), 0, 'a restart onto a right table writes nothing')
+        assert.equal(write(tableState(read), table), 0, 'a restart onto a right table writes nothing')
         objects += read.chains.length + read.sets.reduce((sum, s) => sum + 1 + s.elements.length, 0)
       }
     }),
@@ -80,7 +75,7 @@ test('every cluster’s table is accepted, read back equal, and adopted without 
 test('nft reads the print of a cluster’s table back to the same table', () => {
   const [snapshot] = fc.sample(cluster, { numRuns: 1 })
   nft.deleteTable('gingham')
-  const { table } = render(snapshot!, NO_NUMBERS)
+  const table = render(snapshot!)
   write(tableState(undefined), table)
   const run = (input: string, ...args: string[]) =>
     execFileSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input })

@@ -11,7 +11,11 @@ type Value = number | bigint | string
 type Range = { readonly from: Value; readonly to: Value }
 type Part = Value | Range | '*'
 type Entry = { readonly parts: readonly Part[]; readonly value: Json }
-export type TracedSet = { readonly types: readonly string[]; readonly entries: readonly Entry[]; readonly valueType: string }
+export type TracedSet = {
+  readonly types: readonly string[]
+  readonly entries: readonly Entry[]
+  readonly valueType: string
+}
 type TracedRule = { readonly handle: number; readonly comment: string; readonly expr: readonly Obj[] }
 export type TracedChain = {
   readonly table: string
@@ -21,11 +25,28 @@ export type TracedChain = {
   readonly policy: string
   readonly rules: TracedRule[]
 }
-type Table = { readonly chains: Map<string, TracedChain>; readonly sets: Map<string, TracedSet>; readonly family: string }
+type Table = {
+  readonly chains: Map<string, TracedChain>
+  readonly sets: Map<string, TracedSet>
+  readonly family: string
+}
 export type Tracer = { readonly tables: ReadonlyMap<string, Table> }
-export type Traced = { readonly verdict: 'accept' | 'drop'; readonly causes: readonly string[]; readonly masquerade: boolean }
+export type Traced = {
+  readonly verdict: 'accept' | 'drop'
+  readonly causes: readonly string[]
+  readonly masquerade: boolean
+}
 
-const NAMES: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, gre: 47, esp: 50, 'ipv6-icmp': 58, sctp: 132, udplite: 136 }
+const NAMES: Readonly<Record<string, number>> = {
+  icmp: 1,
+  tcp: 6,
+  udp: 17,
+  gre: 47,
+  esp: 50,
+  'ipv6-icmp': 58,
+  sctp: 132,
+  udplite: 136,
+}
 const fail = (what: string, v: unknown): never => {
   throw new Error(`the tracer does not know ${what}: ${JSON.stringify(v)}`)
 }
@@ -61,7 +82,8 @@ function part(v: Json, type: string): Part {
 function entryOf(item: Json, types: readonly string[], isMap: boolean): Entry {
   const [key, value] = isMap && Array.isArray(item) ? item : [item, null]
   const bare = typeof key === 'object' && key !== null && 'elem' in key ? ((key as Obj).elem as Obj).val! : key
-  const concat = typeof bare === 'object' && bare !== null && 'concat' in bare ? (bare as { concat: Json[] }).concat : [bare]
+  const concat =
+    typeof bare === 'object' && bare !== null && 'concat' in bare ? (bare as { concat: Json[] }).concat : [bare]
   if (concat[0] === '*') return { parts: ['*'], value }
   return { parts: (concat as Json[]).map((c, i) => part(c, types[i]!)), value }
 }
@@ -73,7 +95,8 @@ export function tracer(text: string): Tracer {
   for (const item of nftables) {
     const [kind, body] = Object.entries(item)[0] as [string, Obj]
     const name = String(body.name)
-    if (kind === 'table') tables.set(`${body.family} ${name}`, { family: String(body.family), chains: new Map(), sets: new Map() })
+    if (kind === 'table')
+      tables.set(`${body.family} ${name}`, { family: String(body.family), chains: new Map(), sets: new Map() })
     if (kind === 'chain')
       tableOf(body).chains.set(name, {
         table: `${body.family} ${body.table}`,
@@ -101,7 +124,11 @@ const STATES = { invalid: 1, established: 2, new: 8 } as const
 
 /** The value of an expression and its type; undefined when the packet has no such field. */
 function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string } | undefined {
-  const { meta, payload, ct } = e as { meta?: { key: string }; payload?: { protocol: string; field: string }; ct?: { key: string } }
+  const { meta, payload, ct } = e as {
+    meta?: { key: string }
+    payload?: { protocol: string; field: string }
+    ct?: { key: string }
+  }
   const hasOif = s.hook !== 'prerouting' && s.hook !== 'input'
   if (meta) {
     switch (meta.key) {
@@ -118,7 +145,7 @@ function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string 
       case 'l4proto':
         return { value: p.protocol, type: 'number' }
       case 'nfproto':
-        return { value: p.family === 4 ? 'ipv4' : 'ipv6', type: 'ifname' }
+        return { value: p.family === 4 ? 2 : 10, type: 'number' }
     }
   }
   if (payload) {
@@ -182,7 +209,8 @@ function matches(m: Obj, table: Table, p: PlacedPacket, s: State): boolean {
   }
   if (got.type === 'ifname' && typeof right === 'string' && right.endsWith('*'))
     return String(got.value).startsWith(right.slice(0, -1)) !== not
-  const options = typeof right === 'object' && right !== null && 'set' in right ? ((right as Obj).set as Json[]) : [right]
+  const options =
+    typeof right === 'object' && right !== null && 'set' in right ? ((right as Obj).set as Json[]) : [right]
   return options.some(o => inPart(part(o, got.type), got.value)) !== not
 }
 
@@ -221,9 +249,13 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
         if (kind === 'match') {
           if (!matches(body, table, p, state)) continue rules
         } else if (kind === 'vmap' || kind === 'mangle') {
-          const { key, data } = (kind === 'vmap' ? body : ((body.value as Obj | null)?.map ?? {})) as { key?: Json; data?: string }
+          const { key, data } = (kind === 'vmap' ? body : ((body.value as Obj | null)?.map ?? {})) as {
+            key?: Json
+            data?: string
+          }
           const name = kind === 'vmap' ? 'verdict' : (body.key as { meta: { key: 'priority' | 'mark' } }).meta.key
-          if (data === undefined) state[name as 'priority'] = Number(scalar(body.value!, name === 'priority' ? 'classid' : 'mark'))
+          if (data === undefined)
+            state[name as 'priority'] = Number(scalar(body.value!, name === 'priority' ? 'classid' : 'mark'))
           else {
             const values = readKey(key!, p, state)
             const set = table.sets.get(data.slice(1))!
@@ -232,7 +264,7 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
             if (kind === 'vmap') verdict = found.value as Obj
             else state[name as 'priority'] = Number(scalar(found.value, set.valueType))
           }
-        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'masquerade', 'reject'].includes(kind)) verdict = e
+        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'masquerade', 'reject'].includes(kind)) verdict = e
         else if (!['counter', 'limit', 'log'].includes(kind)) fail('statement', e)
         if (!verdict) continue
         const [what, target] = Object.entries(verdict)[0] as [string, { target: string } | null]
@@ -247,4 +279,3 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
     return undefined
   }
 }
-

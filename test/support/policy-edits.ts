@@ -32,7 +32,7 @@ const from = (selector: string, ports: readonly (number | string)[], action = 'A
 const server = (red = "team == 'red'", range = '8000:8100') =>
   globalPolicy(
     'server',
-    ingress(20, "role == 'server'", [...from(red, [80, range]), ...from("team == 'blue'", [82]), ...from('all()', [8250])]),
+    ingress(20, "role == 'server'", [...from(red, [80, range]), ...from("team == 'blue'", [82])]),
   )
 const guard = (rules: readonly Rule[]) => globalPolicy('guard', ingress(10, 'has(role)', rules))
 const extra = (selector: string) => globalPolicy('extra', ingress(30, selector, from("team != 'red'", [80, 81])))
@@ -51,19 +51,19 @@ export const SORTS: Readonly<Record<string, readonly Resource[]>> = {
   'deny to deny': denies.map(guard),
   'the set of a rule': ["team == 'red'", "team in {'red', 'green'}", 'has(zone)', "team != 'blue'"].map(s => server(s)),
   'an address to another atom': [
-    { team: 'red', zone: 'x' },
-    { team: 'blue' },
-    { team: 'green', zone: 'x' },
-    { zone: 'y' },
-  ].map(labels => remote(0, labels)),
+    remote(0, { team: 'red', zone: 'x' }),
+    remote(0, { team: 'blue' }),
+    remote(0, { team: 'green', zone: 'x' }),
+    remote(0, { zone: 'y' }),
+  ],
   'the policies of a group': ["role == 'server'", "role == 'nobody'", "has(role) && role != 'client'", 'ring == "one"'].map(extra),
   'a port range': ['8000:8100', '8050:8200', '8150:8300', '8000:8010'].map(range => server(undefined, range)),
   'a pod to another group': [
-    { role: 'server', ring: 'one' },
-    { role: 'web', ring: 'one' },
-    { role: 'server' },
-    { role: 'client' },
-  ].map(labels => local('b', labels)),
+    local('b', { role: 'server', ring: 'one' }),
+    local('b', { role: 'web', ring: 'one' }),
+    local('b', { role: 'server' }),
+    local('b', { role: 'client' }),
+  ],
   'what a pod may send': [
     { egress: [{ action: 'Allow' }] },
     { egress: both({ action: 'Allow', destination: { ports: [80, 8050] } }) },
@@ -74,6 +74,7 @@ export const SORTS: Readonly<Record<string, readonly Resource[]>> = {
 
 const FIXED: readonly Resource[] = [
   DEFAULT_TIER,
+  globalPolicy('everyone', ingress(90, 'has(role)', from('all()', [8250]))),
   local('a', { role: 'client', team: 'red' }),
   local('c', { role: 'web' }),
   local('m', {}),

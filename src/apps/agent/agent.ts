@@ -4,7 +4,7 @@ import path from 'node:path'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
-import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
+import { ofKind } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
 import { openNft } from '../../io/kernel/nft-table.ts'
@@ -19,7 +19,7 @@ import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
 import { Metrics } from './metrics.ts'
 import type { AgentOptions } from './options.ts'
-import { ResourceView } from './resources.ts'
+import { ResourceView, type ViewHandler } from './resources.ts'
 import { Routing } from './routing.ts'
 import { serve } from './server.ts'
 import { ProgrammedWaiters } from './waiters.ts'
@@ -109,7 +109,7 @@ export class Agent {
     void this.#initialize()
     this.#view = new ResourceView(this.#store, {
       log: this.#log,
-      onChange: (view, revision) => this.#changed(view, revision),
+      onChange: update => this.#changed(update),
     })
     this.#followBlocks()
   }
@@ -141,7 +141,7 @@ export class Agent {
     }
   }
 
-  #changed(view: Snapshot, revision: number): void {
+  #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(view, kind)].length
     this.#endpoints = [...ofKind(view, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length
     this.#metrics.resyncState.set(3)
@@ -149,7 +149,7 @@ export class Agent {
     this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
-    this.#dataplane.want(view, revision)
+    this.#dataplane.apply(changes, revision)
     this.#routing?.want(view)
   }
 
@@ -174,8 +174,7 @@ export class Agent {
   }
 
   #counters(): OutcomeCounter[] {
-    const c = this.#dataplane.classification
-    return c ? outcomeCounters(c, this.#nft.readCounters(NFT_TABLE)) : []
+    return outcomeCounters(this.#dataplane.outcomes(), this.#nft.readCounters(NFT_TABLE))
   }
 
   async #status() {

@@ -1,5 +1,5 @@
 // The kernel's counters, by cause: each outcome chain counts just before its verdict, under the cause as a comment.
-import type { Classification } from '../../core/classify/classify.ts'
+import type { Outcome } from '../../core/classify/outcome.ts'
 import { printCause } from '../../core/resources/cause.ts'
 
 /** A counter of the table: the chain it stands in, its place among the chain's counters, and what it counted. */
@@ -13,8 +13,8 @@ export type OutcomeCounter = {
   readonly bytes: number
 }
 
-export function outcomeCounters(c: Classification, counters: ChainCounters): OutcomeCounter[] {
-  return [...c.outcomes.values()].flatMap(outcome => {
+export function outcomeCounters(outcomes: Iterable<Outcome>, counters: ChainCounters): OutcomeCounter[] {
+  return [...outcomes].flatMap(outcome => {
     const found = counters.get(outcome.name) ?? []
     const decisions = outcome.steps.filter(s => s.kind === 'decide')
     return decisions.flatMap((step, i): OutcomeCounter[] => {

@@ -1,36 +1,45 @@
 // The agent's view of the datastore: all resources as they are now, with pods and namespaces turned into endpoints and
-// profiles, handed on whole whenever something changed. Nothing is handed on before everything was listed once.
+// profiles, handed on with what changed. Nothing is handed on before everything was listed once.
 
-import { applyChanges } from '../../core/base/change.ts'
+import type { Change } from '../../core/base/change.ts'
 import { joinPath, type Problem } from '../../core/base/problem.ts'
 import { printKey, type ResourceKey } from '../../core/resources/cause.ts'
-import { derived } from '../../core/resources/derive.ts'
+import { DerivedView } from '../../core/resources/derived-view.ts'
 import type { Resource, Snapshot } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
 import { watchAll } from '../../io/store/resource-watch.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
 
+/** The whole view, what changed in it since the last call, and the datastore's revision that it shows. */
+export type ViewHandler = (update: {
+  readonly view: Snapshot
+  readonly changes: readonly Change<ResourceKey, Resource>[]
+  readonly revision: number
+}) => void
+
 export class ResourceView {
-  readonly #resources = new Map<ResourceKey, Resource>()
+  readonly #view = new DerivedView()
   readonly #undecodable = new Map<ResourceKey, readonly Problem[]>()
   readonly #watch: Watch
-  readonly #onChange: (view: Snapshot, revision: number) => void
+  readonly #onChange: ViewHandler
+  /** Changes of the view that were not handed on yet. */
+  #pending: Change<ResourceKey, Resource>[] = []
   #inSync = false
   #revision = 0
   #scheduled = false
 
-  constructor(store: Store, options: { log: Logger; onChange: (view: Snapshot, revision: number) => void }) {
+  constructor(store: Store, options: { log: Logger; onChange: ViewHandler }) {
     const { log } = options
     this.#onChange = options.onChange
     this.#watch = watchAll(store, {
       changes: (changes, revision) => {
-        applyChanges(this.#resources, changes)
+        for (const change of this.#view.apply(changes)) this.#pending.push(change)
         this.#revision = Math.max(this.#revision, revision)
         this.#changed()
       },
       inSync: () => {
         this.#inSync = true
-        log.info({ resources: this.#resources.size }, 'in sync with the datastore')
+        log.info({ resources: this.#view.view.size }, 'in sync with the datastore')
         this.#changed()
       },
       undecodable: (key, problems) => {
@@ -71,7 +80,9 @@ export class ResourceView {
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      this.#onChange(derived(this.#resources), this.#revision)
+      const changes = this.#pending
+      this.#pending = []
+      this.#onChange({ view: this.#view.view, changes, revision: this.#revision })
     })
   }
 }

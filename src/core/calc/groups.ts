@@ -26,11 +26,10 @@ export type LiveProgram = {
 export type LiveGroup = {
   readonly direction: Direction
   readonly identity: string
-  readonly endpoints: Set<ResourceKey>
+  /** Its endpoints; any of them may stand for all when rules are resolved. */
+  readonly endpoints: Map<ResourceKey, Labelled>
   sources: readonly LiveSource[]
   programs: Readonly<Record<Family, LiveProgram>>
-  /** One of its endpoints: they all look alike from here. */
-  self: Labelled
 }
 
 type Member = { readonly key: ResourceKey; readonly self: Labelled }
@@ -65,13 +64,11 @@ export class Groups {
     const group: LiveGroup = known ?? {
       direction,
       identity,
-      endpoints: new Set(),
+      endpoints: new Map(),
       sources: [],
       programs: emptyPrograms(direction),
-      self: member.self,
     }
-    group.self = member.self
-    group.endpoints.add(member.key)
+    group.endpoints.set(member.key, member.self)
     this.#groups.set(id, group)
     if (!known || !sameSources(known.sources, sources)) this.#replace(group, sources)
     return group
@@ -121,10 +118,11 @@ export class Groups {
   }
 
   #build(group: LiveGroup, sources: readonly LiveSource[]): void {
-    const { direction, self } = group
+    const { direction } = group
+    const [self] = group.endpoints.values()
     const programs = FAMILIES.map(family => {
       const stages = sources.map(({ kind, name, defaultAction, lists }): LiveStage => {
-        return { kind, name, defaultAction, blocks: lists.map(list => this.#blocks.acquire(list, family, self)) }
+        return { kind, name, defaultAction, blocks: lists.map(list => this.#blocks.acquire(list, family, self!)) }
       })
       return [family, { direction, family, stages }] as const
     })

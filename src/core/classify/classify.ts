@@ -13,7 +13,28 @@ import { lookup, type Row, type RowName } from './row.ts'
 import { RowMaker } from './rows.ts'
 
 /** Which row a peer's atom leads to. Atoms not listed, and those that no set holds, lead to `otherwise`. */
-export type RowTable = { readonly otherwise: RowName; readonly rows: ReadonlyMap<AtomKey, RowName> }
+export class RowTable {
+  readonly otherwise: RowName
+  readonly #rows: ReadonlyMap<AtomKey, RowName>
+
+  /** `rows`: of the atoms whose row is not `otherwise`. */
+  constructor(otherwise: RowName, rows: ReadonlyMap<AtomKey, RowName>) {
+    this.otherwise = otherwise
+    this.#rows = rows
+  }
+
+  get isUniform(): boolean {
+    return this.#rows.size === 0
+  }
+
+  entries(): Iterable<[AtomKey, RowName]> {
+    return this.#rows
+  }
+
+  row(atom: AtomKey): RowName {
+    return this.#rows.get(atom) ?? this.otherwise
+  }
+}
 
 /** `g_` and 16 hex digits of a hash of the identity: kept when a policy of the group is edited. */
 export type GroupName = string & { readonly __group: true }
@@ -74,7 +95,7 @@ export function classify(intent: Intent): Classification {
       const row = atom === NOWHERE ? otherwise : rowOf(vector)
       if (row !== otherwise) table.set(atom, row)
     }
-    return { otherwise, rows: table }
+    return new RowTable(otherwise, table)
   }
 
   const dispatch = intent.endpoints.map(endpoint => {
@@ -102,6 +123,6 @@ export function outcomeAt(c: Classification, group: GroupName, packet: Packet): 
   const { direction, tables } = c.groups.get(group)!
   const peer: Addr = direction === 'ingress' ? packet.src : packet.dst
   const table = tables[familyOf(peer)]
-  const row = c.rows.get(table.rows.get(atomOf(c.atoms, peer)) ?? table.otherwise)!
+  const row = c.rows.get(table.row(atomOf(c.atoms, peer)))!
   return c.outcomes.get(lookup(row, packet))!
 }

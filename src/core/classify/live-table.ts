@@ -166,8 +166,9 @@ export class LiveTable {
   #post(block: Block, by: 1 | -1): void {
     for (const [index, rule] of block.rules.entries()) {
       const id = rule.peerIn[0] ?? ANY
-      const list = this.#postings.get(id) ?? []
-      if (by === 1) this.#postings.set(id, [...list, { block, index, rule }])
+      const list = this.#postings.get(id)
+      if (by === 1 && list) list.push({ block, index, rule })
+      else if (by === 1) this.#postings.set(id, [{ block, index, rule }])
       for (const set of setsOfRule(rule)) {
         const asked = (this.#asked.get(set) ?? 0) + by
         if (asked === 0) this.#asked.delete(set)

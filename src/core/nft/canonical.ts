@@ -5,7 +5,7 @@ import type { Element, NftChain, NftSet, NftTable, Rule, Statement } from './obj
 import { printElement } from './print.ts'
 import { recognise } from './recognise.ts'
 
-type Sets = ReadonlyMap<string, Pick<NftSet, 'interval'>>
+type Sets = { readonly get: (name: string) => Pick<NftSet, 'interval'> | undefined }
 
 const withoutState = (s: Statement): Statement => (s.kind === 'counter' ? { kind: 'counter' } : s)
 

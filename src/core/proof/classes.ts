@@ -194,6 +194,8 @@ function nameOf(value: bigint): string {
 const numberOfName = (name: string): bigint =>
   Array.from({ length: NAME_BYTES }).reduce<bigint>((n, _, i) => (n << 8n) | BigInt(name.charCodeAt(i) || 0), 0n)
 
+const LETTERS: readonly string[] = [...'0123456789abcdefghijklmnopqrstuvwxyz']
+
 /** Every name that anybody mentions, and for each prefix one that only it matches. */
 function nameClasses(cuts: readonly Cut[], intent: Intent): Cls[] {
   const exact = new Set(intent.endpoints.map(e => e.interfaceName))
@@ -208,10 +210,8 @@ function nameClasses(cuts: readonly Cut[], intent: Intent): Cls[] {
     const longer = [...prefixes].filter(q => q.length > p.length)
     const fits = (name: string): boolean =>
       name !== '' && name.length < NAME_BYTES && !exact.has(name) && !longer.some(q => name.startsWith(q))
-    const letters = [...'0123456789abcdefghijklmnopqrstuvwxyz']
-    return (
-      [p, ...letters.map(l => `${p}${l}`), ...letters.flatMap(a => letters.map(b => `${p}${a}${b}`))].find(fits) ?? []
-    )
+    const more = [...LETTERS, ...LETTERS.flatMap(a => LETTERS.map(b => a + b))]
+    return [...(p === '' ? ['eth0'] : []), p, ...more.map(m => p + m)].find(fits) ?? []
   })
   return [...exact, ...fresh].map(label => ({ value: numberOfName(label), label }))
 }

@@ -1,9 +1,10 @@
 // What a proof says when it fails: one packet, what the intent and what the kernel make of it, and the kernel's way.
-import type { Family } from '../net/addr.ts'
+import type { Addr, Family } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
 import { hasPorts, protocolName } from '../net/protocol.ts'
+import { ownMark } from './intent-walk.ts'
 import { CT, type Hop } from './kernel-walk.ts'
-import type { Cls, Dim, Domains } from './space.ts'
+import type { Cls, Domain, Domains } from './space.ts'
 
 /** A packet at a place: with the interfaces it comes and goes by, and its connection's state. */
 export type PlacedPacket = Packet & {
@@ -23,24 +24,36 @@ export type Difference = {
   readonly path: readonly string[]
 }
 
-/** The value of a class that a reader can use best: an own address rather than any. */
-const member = (domains: Domains, dim: Dim): Cls => domains[dim].members[0]!
+/** The member of a dimension that makes the best example: the first wish that one fulfils, or any. */
+function example(domain: Domain, ...wishes: readonly ((c: Cls) => boolean)[]): Cls {
+  for (const wish of wishes) {
+    const found = domain.members.find(wish)
+    if (found) return found
+  }
+  return domain.members[0]!
+}
 
-export function packetOf(domains: Domains, o: { family: Family; ctState: number; toHost: boolean }): PlacedPacket {
-  const label = (dim: Dim): string => member(domains, dim).label
-  const number = (dim: Dim): number => Number(member(domains, dim).value)
-  // Among the protocols that nothing tells apart, a well-known one is the better example.
-  const known = domains.proto.members.find(c => [6, 17, 132, 1, 58].includes(Number(c.value)))
-  const protocol = Number((known ?? member(domains, 'proto')).value)
+/** An example of a box: of what nothing tells apart, addresses that the interfaces' endpoints have, and TCP. */
+export function packetOf(d: Domains, o: { family: Family; ctState: number; toHost: boolean }): PlacedPacket {
+  const [iif, oif] = [example(d.iif), example(d.oif, c => c !== d.iif.members[0])]
+  const src = example(d.src, c => c.memberOf!.has(ownMark(iif.label)))
+  const dst = example(
+    d.dst,
+    c => !o.toHost && c.memberOf!.has(ownMark(oif.label)),
+    c => c.value !== src.value,
+  )
+  const isProtocol = (n: number) => (c: Cls) => c.value === n
+  const protocol = Number(example(d.proto, ...[6, 17, 132, 1, 58].map(isProtocol)).value)
+  const number = (domain: Domain): number => Number(example(domain).value)
   return {
     family: o.family,
     protocol,
-    src: label('src') as Packet['src'],
-    dst: label('dst') as Packet['dst'],
-    ...(hasPorts(protocol) && { sport: number('sport'), dport: number('dport') }),
-    ...(protocol === (o.family === 4 ? 1 : 58) && { icmp: { type: number('type'), code: number('code') } }),
-    iif: label('iif'),
-    ...(!o.toHost && { oif: label('oif') }),
+    src: src.label as Addr,
+    dst: dst.label as Addr,
+    ...(hasPorts(protocol) && { sport: number(d.sport), dport: number(d.dport) }),
+    ...(protocol === (o.family === 4 ? 1 : 58) && { icmp: { type: number(d.type), code: number(d.code) } }),
+    iif: iif.label,
+    ...(!o.toHost && { oif: oif.label }),
     connection: o.ctState === CT.new ? 'new' : o.ctState === CT.invalid ? 'invalid' : 'established',
   }
 }

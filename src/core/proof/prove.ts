@@ -35,7 +35,6 @@ export type ProofOptions = {
   readonly maxDifferences?: number
 }
 
-type Verdict = KernelResult['verdict'] | 'masqueraded'
 type Judged = { readonly kernel: KernelResult; readonly intent: IntentResult }
 
 const COMMENT_LENGTH = 120
@@ -46,7 +45,7 @@ const sameCause = (comment: string, cause: string): boolean =>
 const sameCauses = (comments: readonly string[], causes: readonly string[]): boolean =>
   comments.length === causes.length && comments.every((c, i) => sameCause(c, causes[i]!))
 
-const words = (verdict: Verdict, causes: readonly string[]): string =>
+const words = (verdict: string, causes: readonly string[]): string =>
   causes.length === 0 ? verdict : `${verdict} (${causes.join(', then ')})`
 
 class Prover {
@@ -116,8 +115,8 @@ class Part {
 
   prove(): void {
     const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
-    this.#compare('prerouting', false, w => judge.prerouting(w, family))
-    this.#compare('input', true, w => judge.input(w, family, ctState))
+    this.#compare('prerouting', w => judge.prerouting(w, family))
+    this.#compare('input', w => judge.input(w, family, ctState))
     this.#forward()
     const hooks: readonly HookName[] = ['prerouting', 'input', 'forward', 'postrouting']
     for (const hook of hooks) this.#neutral(hook)
@@ -138,20 +137,25 @@ class Part {
     return { domains: { ...this.#domains, ...domains }, choices: [] }
   }
 
-  /** Our own chains of a hook against what the intent wants there; `toHost`: packets that end here. */
-  #compare(hook: HookName, toHost: boolean, intent: (w: Walk) => IntentResult): void {
-    this.#sides(this.#box(), toHost, w => ({
+  /** Our own chains of a hook against what the intent wants there. */
+  #compare(hook: HookName, intent: (w: Walk) => IntentResult): void {
+    this.#sides(hook, this.#box(), w => ({
       kernel: this.#walk(w).run(this.#chains('ours', hook)),
       intent: intent(w),
     }))
   }
 
-  #sides(root: Box, toHost: boolean, judge: (w: Walk) => Judged): void {
+  #sides(hook: HookName, root: Box, judge: (w: Walk) => Judged): void {
     this.#p.explore([root], w => {
       const { kernel, intent } = judge(w)
-      if (kernel.verdict === intent.verdict && sameCauses(kernel.causes, intent.causes)) return
-      this.#suspects.push({ box: w.box(), toHost })
+      if (kernel.verdict !== intent.verdict || !sameCauses(kernel.causes, intent.causes)) this.#suspect(hook, w)
     })
+  }
+
+  /** To be examined on every way that leads through the hook. */
+  #suspect(hook: HookName, w: Walk): void {
+    if (hook === 'prerouting' || hook === 'input') this.#suspects.push({ box: w.box(), toHost: true })
+    if (hook !== 'input') this.#suspects.push({ box: w.box(), toHost: false })
   }
 
   #forward(): void {
@@ -159,14 +163,14 @@ class Part {
     const bases = this.#chains('ours', 'forward')
     const cut = bases.length === 1 ? this.#handOver(bases[0]!) : undefined
     let cuts = 0
-    this.#sides(this.#box(), false, w => {
+    this.#sides('forward', this.#box(), w => {
       const kernel = this.#walk(w, cut).run(bases)
       if (kernel.verdict === 'cut') cuts++
       return { kernel, intent: judge.forward(w, family, { ctState, cut: cut !== undefined }) }
     })
     if (!cut || cuts === 0) return
     const workloads = new Domain(this.#domains.oif.members.filter(c => judge.isWorkload(c.label)))
-    this.#sides(this.#box({ oif: workloads }), false, w => ({
+    this.#sides('forward', this.#box({ oif: workloads }), w => ({
       kernel: this.#walk(w).runFrom(bases[0]!, cut),
       intent: judge.receive(w, family),
     }))
@@ -197,10 +201,7 @@ class Part {
     const others = this.#chains('others', hook)
     if (others.length === 0) return
     this.#p.explore([this.#box()], w => {
-      const { verdict } = this.#walk(w).run(others)
-      if (verdict === 'accept') return
-      if (hook !== 'forward' && hook !== 'postrouting') this.#suspects.push({ box: w.box(), toHost: true })
-      if (hook !== 'input') this.#suspects.push({ box: w.box(), toHost: false })
+      if (this.#walk(w).run(others).verdict !== 'accept') this.#suspect(hook, w)
     })
   }
 
@@ -211,11 +212,7 @@ class Part {
       const found = kernel.nat === 'masquerade'
       const wanted = this.#judge.masquerade(w)
       if (kernel.verdict === 'accept' && found === wanted && kernel.nat !== 'translation') return
-      if (kernel.verdict !== 'accept') return void this.#suspects.push({ box: w.box(), toHost: false })
-      const packet = packetOf(w.domains, { family: this.#family, ctState: this.#ct, toHost: false })
-      const say = (b: boolean): string => (b ? 'masqueraded' : 'not masqueraded')
-      const shown = { kind: 'masquerade', packet, wanted: say(wanted), found: kernel.nat ?? say(false) } as const
-      this.#differ(w, { ...shown, path: kernel.path.map(printHop) })
+      this.#suspect('postrouting', w)
     })
   }
 
@@ -236,18 +233,28 @@ class Part {
       const last = kernel.path.at(-1)
       const decidedByOurs =
         kernel.verdict === 'accept' || (last !== undefined && ours.some(c => c.chains === last.chain.chains))
-      if (kernel.verdict === intent.verdict && (!decidedByOurs || sameCauses(kernel.causes, intent.causes))) return
+      const agree = kernel.verdict === intent.verdict && (!decidedByOurs || sameCauses(kernel.causes, intent.causes))
+      const translated = agree && !toHost ? this.#translation(w, kernel) : undefined
+      if (agree && !translated) return
       const packet = packetOf(w.domains, { family, ctState, toHost })
       if (kernel.verdict === 'unknown' || kernel.nat === 'translation')
         return this.#p.doubt(kernel.what ?? 'an address translation', printPacket(packet))
       this.#differ(w, {
-        kind: kernel.verdict === intent.verdict ? 'cause' : 'verdict',
+        kind: translated ? 'masquerade' : kernel.verdict === intent.verdict ? 'cause' : 'verdict',
         packet,
-        wanted: words(intent.verdict, intent.causes),
-        found: words(kernel.verdict, kernel.causes),
+        wanted: translated?.wanted ?? words(intent.verdict, intent.causes),
+        found: translated?.found ?? words(kernel.verdict, kernel.causes),
         path: kernel.path.map(printHop),
       })
     })
+  }
+
+  /** What an accepted new packet's source should become and becomes, if that differs. */
+  #translation(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
+    if (this.#ct !== CT.new || kernel.verdict !== 'accept') return undefined
+    const say = (masqueraded: boolean): string => (masqueraded ? 'masqueraded' : 'not masqueraded')
+    const [wanted, found] = [say(this.#judge.masquerade(w)), say(kernel.nat === 'masquerade')]
+    return wanted === found ? undefined : { wanted, found }
   }
 
   #whole(w: Walk, toHost: boolean): IntentResult {

@@ -11,30 +11,32 @@ export const ROW_BASE = 0x10000000
 /** Set in a row that needs no finer key: the first rule of `decide` sends it straight to its outcome. */
 export const PLAIN_ROW = 0x80000000
 
-export type NumberSpace = { readonly byKey: ReadonlyMap<string, number>; readonly taken: ReadonlyMap<number, string> }
-export const EMPTY_SPACE: NumberSpace = { byKey: new Map(), taken: new Map() }
+const hash = (key: string): number => 1 + (Number.parseInt(sha1Hex(key).slice(0, 7), 16) % SPACE)
 
 /**
- * Numbers for the keys. A key that had one keeps it; a new one gets its hash, or the next free number after it when two
- * hashes collide. Keys of `before` that are not asked for any more are kept too, so that their numbers are not reused;
- * `forget` drops them.
+ * The numbers given so far. A key has its hash, or the next free number after it when two hashes collide; it keeps it until
+ * it is forgotten, so that a number is not given again while something of its old meaning may be left in the kernel.
  */
-export function assign(before: NumberSpace, keys: Iterable<string>): NumberSpace {
-  const byKey = new Map(before.byKey)
-  const taken = new Map(before.taken)
-  for (const key of [...keys].sort()) {
-    if (byKey.has(key)) continue
-    if (taken.size >= SPACE) throw new Error('no numbers left')
-    let n = 1 + (Number.parseInt(sha1Hex(key).slice(0, 7), 16) % SPACE)
-    while (taken.has(n)) n = (n % SPACE) + 1
-    byKey.set(key, n)
-    taken.set(n, key)
-  }
-  return { byKey, taken }
-}
+export class NumberBook {
+  readonly #byKey = new Map<string, number>()
+  readonly #taken = new Set<number>()
 
-/** Only the numbers of these keys. */
-export function forget(space: NumberSpace, keep: (key: string) => boolean): NumberSpace {
-  const byKey = new Map([...space.byKey].filter(([key]) => keep(key)))
-  return { byKey, taken: new Map([...byKey].map(([key, n]) => [n, key])) }
+  of(key: string): number {
+    const known = this.#byKey.get(key)
+    if (known !== undefined) return known
+    if (this.#taken.size >= SPACE) throw new Error('no numbers left')
+    let n = hash(key)
+    while (this.#taken.has(n)) n = (n % SPACE) + 1
+    this.#byKey.set(key, n)
+    this.#taken.add(n)
+    return n
+  }
+
+  forget(isInUse: (key: string) => boolean): void {
+    for (const [key, n] of this.#byKey) {
+      if (isInUse(key)) continue
+      this.#byKey.delete(key)
+      this.#taken.delete(n)
+    }
+  }
 }

@@ -1,0 +1,168 @@
+// The policy table, kept up to date: it follows the calculator and the classifier, and tells the tracker what is wanted. Says
+// what `policyTable` says of the same classification (a test compares the two over random histories).
+import type { Calculator, IntentDelta } from '../../calc/calculator.ts'
+import { type AtomKey, NOWHERE } from '../../classify/atoms.ts'
+import type { ClassDelta, Classifier, LiveClass } from '../../classify/classifier.ts'
+import type { GroupName } from '../../classify/classify.ts'
+import { isPlain, type Row, type RowName } from '../../classify/row.ts'
+import { FAMILIES, type Family, familyOf } from '../../net/addr.ts'
+import { canonicalChain } from '../../nft/canonical.ts'
+import type { Element, NftChain } from '../../nft/objects.ts'
+import { elementKey } from '../../nft/table-state.ts'
+import { DIRECTIONS, type ResourceKey } from '../../resources/cause.ts'
+import { dispatchElements, flatten, intervalElement, type Placed, rowElements } from './elements.ts'
+import { type GroupHead, groupChain, otherwiseElement, rowElement, rowMapName, rowMapOf } from './group.ts'
+import { makeSet, type SetName, SHAPES, staticChains } from './layout.ts'
+import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
+import { outcomeChain } from './outcomes.ts'
+import type { TableTracker } from './tracker.ts'
+
+export class TableRenderer {
+  readonly #tracker: TableTracker
+  readonly #calculator: Calculator
+  readonly #classifier: Classifier
+  readonly #atomNumbers = new NumberBook()
+  readonly #rowNumbers = new NumberBook()
+  /** What each endpoint of this node put into the dispatch maps. */
+  readonly #dispatched = new Map<ResourceKey, readonly Placed[]>()
+  readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
+
+  constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier) {
+    this.#tracker = tracker
+    this.#calculator = calculator
+    this.#classifier = classifier
+    for (const name of Object.keys(SHAPES) as SetName[]) tracker.wantSet(makeSet(name, []))
+    this.#facts()
+    for (const family of FAMILIES) this.#cover(family)
+  }
+
+  readonly #atomNumber = (key: AtomKey): number => (key === NOWHERE ? 0 : this.#atomNumbers.of(key))
+  readonly #rowNumberOf = (row: Row): number => {
+    const n = ROW_BASE + this.#rowNumbers.of(row.name)
+    return isPlain(row) ? PLAIN_ROW + n : n
+  }
+  readonly #numbering = {
+    atomNumber: this.#atomNumber,
+    rowOf: (name: RowName): Row => this.#classifier.store.row(name)!,
+    rowNumber: (name: RowName): number => this.#rowNumberOf(this.#classifier.store.row(name)!),
+  }
+
+  /** Tells the tracker what a change makes of the table. */
+  apply(intent: IntentDelta, classes: ClassDelta): void {
+    if (intent.facts) this.#facts()
+    const { rows, outcomes } = this.#classifier.store.take()
+    const { logPrefix } = this.#calculator.facts.settings
+    for (const [name, outcome] of outcomes) {
+      if (this.#classifier.store.outcome(name)) this.#wantChain(outcomeChain(outcome, logPrefix))
+      else this.#tracker.dropChain(name)
+    }
+    for (const [name, row] of rows) {
+      const wanted = this.#classifier.store.row(name) !== undefined
+      for (const placed of rowElements(row, this.#rowNumberOf(row))) this.#place(placed, wanted)
+    }
+    this.#groups(intent, classes.gone)
+    for (const addr of classes.atoms.addresses) {
+      const atom = this.#classifier.atoms.exact.get(addr)
+      const set: SetName = `pod${familyOf(addr)}`
+      if (atom === undefined) this.#tracker.dropElement(set, addr)
+      else this.#tracker.wantElement(set, { key: [addr], value: this.#atomNumber(atom) })
+    }
+    for (const family of classes.atoms.covers) this.#cover(family)
+    this.#dispatch(intent.endpoints)
+  }
+
+  /** Numbers of what is not in use may be given again: to be called only when nothing stale is left in the kernel. */
+  forgetUnused(): void {
+    this.#atomNumbers.forget(key => this.#classifier.atoms.has(key as AtomKey))
+    this.#rowNumbers.forget(name => this.#classifier.store.row(name as RowName) !== undefined)
+  }
+
+  #place([set, element]: Placed, wanted: boolean): void {
+    if (wanted) this.#tracker.wantElement(set, element)
+    else this.#tracker.dropElement(set, elementKey(element))
+  }
+
+  #wantChain(chain: NftChain): void {
+    this.#tracker.wantChain(canonicalChain(chain, this.#sets))
+  }
+
+  /** A set's elements as a whole. */
+  #wantAll(set: string, elements: readonly Element[]): void {
+    const keys = new Set(elements.map(elementKey))
+    for (const key of [...this.#tracker.wanted.sets.get(set)!.elements.keys()]) {
+      if (!keys.has(key)) this.#tracker.dropElement(set, key)
+    }
+    for (const element of elements) this.#tracker.wantElement(set, element)
+  }
+
+  #facts(): void {
+    const { settings, allPools, masqueradePools } = this.#calculator.facts
+    for (const chain of staticChains(settings)) this.#wantChain(chain)
+    for (const family of FAMILIES) {
+      this.#wantAll(`pools${family}`, flatten(allPools, family))
+      this.#wantAll(`masquerade${family}`, flatten(masqueradePools, family))
+    }
+    for (const outcome of this.#classifier.store.outcomes()) this.#wantChain(outcomeChain(outcome, settings.logPrefix))
+  }
+
+  #cover(family: Family): void {
+    const intervals = this.#classifier.atoms.cover[family]
+    this.#wantAll(
+      `net${family}`,
+      intervals.map(i => intervalElement(family, i, this.#atomNumber)),
+    )
+  }
+
+  #groups(intent: IntentDelta, gone: readonly GroupName[]): void {
+    for (const name of gone) {
+      this.#tracker.dropChain(name)
+      for (const family of FAMILIES) this.#tracker.dropSet(rowMapName(name, family))
+    }
+    for (const [group, live] of this.#classifier.groups) {
+      const head = { name: live.name, direction: group.direction, identity: group.identity }
+      const changed = FAMILIES.filter(family => this.#table(head, family, live))
+      if (changed.length > 0 || intent.groups.has(group)) {
+        this.#wantChain(groupChain(head, live.tables, this.#numbering))
+      }
+    }
+  }
+
+  /** Brings a group's map up to date; whether its table changed at all. */
+  #table(head: GroupHead, family: Family, live: LiveClass): boolean {
+    const table = live.tables[family]
+    const changed = table.take()
+    if (changed.size === 0) return false
+    const name = rowMapName(head.name, family)
+    const map = rowMapOf(head, family, table, this.#numbering)
+    if (!map) {
+      if (this.#tracker.wanted.sets.has(name)) this.#tracker.dropSet(name)
+    } else if (!this.#tracker.wanted.sets.has(name)) this.#tracker.wantSet(map)
+    else if (changed.has(NOWHERE)) this.#wantAll(name, map.elements)
+    else {
+      this.#tracker.wantElement(name, otherwiseElement(table.otherwise, this.#numbering))
+      for (const atom of changed) {
+        const row = table.get(atom)
+        const element = rowElement(atom, row ?? table.otherwise, this.#numbering)
+        if (row !== undefined) this.#tracker.wantElement(name, element)
+        else this.#tracker.dropElement(name, elementKey(element))
+      }
+    }
+    return true
+  }
+
+  #dispatch(keys: ReadonlySet<ResourceKey>): void {
+    // What goes first: an interface or address may belong to another endpoint now.
+    for (const key of keys) for (const placed of this.#dispatched.get(key) ?? []) this.#place(placed, false)
+    for (const key of keys) {
+      const endpoint = this.#calculator.endpoints.get(key)
+      if (!endpoint) {
+        this.#dispatched.delete(key)
+        continue
+      }
+      const names = Object.fromEntries(DIRECTIONS.map(d => [d, this.#classifier.groups.get(endpoint.groups[d])!.name]))
+      const placed = dispatchElements(endpoint, names as Record<(typeof DIRECTIONS)[number], GroupName>)
+      this.#dispatched.set(key, placed)
+      for (const one of placed) this.#place(one, true)
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// The incremental calculation, classification and rendering against the plain ones: over random histories of changes, in any
+// order and grouping, the wanted table must be at every step exactly the one that a recomputation gives.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { Change } from '../../src/core/base/change.ts'
+import { difference } from '../../src/core/base/change.ts'
+import { Calculator } from '../../src/core/calc/calculator.ts'
+import { computeIntent } from '../../src/core/calc/compute.ts'
+import { Classifier } from '../../src/core/classify/classifier.ts'
+import { classify } from '../../src/core/classify/classify.ts'
+import { canonicalTable } from '../../src/core/nft/canonical.ts'
+import { type TableState, tableState } from '../../src/core/nft/table-state.ts'
+import { TableRenderer } from '../../src/core/render/nft/renderer.ts'
+import { policyTable } from '../../src/core/render/nft/table.ts'
+import { TableTracker } from '../../src/core/render/nft/tracker.ts'
+import type { ResourceKey } from '../../src/core/resources/cause.ts'
+import { derived } from '../../src/core/resources/derive.ts'
+import type { Resource, Snapshot } from '../../src/core/resources/resource.ts'
+import { cluster } from './cluster.ts'
+
+const plain = (state: TableState) => ({
+  sets: Object.fromEntries(
+    [...state.sets].map(([name, { elements }]) => [
+      name,
+      Object.fromEntries([...elements].map(([key, e]) => [key, JSON.stringify(e.value ?? null)]).sort()),
+    ]),
+  ),
+  chains: Object.fromEntries([...state.chains].map(([name, { body }]) => [name, body])),
+})
+
+class Pipeline {
+  readonly calculator = new Calculator('node0')
+  readonly classifier = new Classifier()
+  readonly tracker = new TableTracker(tableState(undefined))
+  readonly renderer = new TableRenderer(this.tracker, this.calculator, this.classifier)
+
+  apply(changes: readonly Change<ResourceKey, Resource>[]): void {
+    const intent = this.calculator.apply(changes)
+    this.renderer.apply(intent, this.classifier.apply(this.calculator, intent))
+  }
+}
+
+const expected = (view: Snapshot) =>
+  plain(tableState(canonicalTable(policyTable(classify(computeIntent(view, 'node0'))))))
+
+/** Splits the way from one snapshot to the next into steps, shuffled by the given numbers. */
+function* steps(
+  from: Snapshot,
+  to: Snapshot,
+  order: readonly number[],
+  size: number,
+): Iterable<Change<ResourceKey, Resource>[]> {
+  const equal = (a: Resource, b: Resource): boolean => JSON.stringify(a) === JSON.stringify(b)
+  const changes = difference(from, to, equal)
+  const shuffled = changes
+    .map((change, i) => ({ change, rank: order[i % order.length]! * 1000 + i }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(c => c.change)
+  for (let i = 0; i < shuffled.length; i += size) yield shuffled.slice(i, i + size)
+}
+
+test('over random histories the incremental table is the recomputed one, at every step', () => {
+  let compared = 0
+  fc.assert(
+    fc.property(
+      fc.array(cluster, { minLength: 1, maxLength: 4 }),
+      fc.array(fc.nat(50), { minLength: 5, maxLength: 20 }),
+      fc.constantFrom(1, 2, 5, 1000),
+      (history, order, size) => {
+        const pipeline = new Pipeline()
+        let now = new Map<ResourceKey, Resource>()
+        // Back to nothing at the end: what was taken must be given back.
+        for (const snapshot of [...history, new Map()]) {
+          const target = snapshot.size === 0 ? snapshot : derived(snapshot)
+          for (const changes of steps(now, target, order, size)) {
+            pipeline.apply(changes)
+            now = new Map(now)
+            for (const { key, value } of changes) {
+              if (value) now.set(key, value)
+              else now.delete(key)
+            }
+            if (size > 1 || compared % 7 === 0) assert.deepEqual(plain(pipeline.tracker.wanted), expected(now))
+            compared++
+          }
+          now = new Map(target)
+          assert.deepEqual(plain(pipeline.tracker.wanted), expected(now))
+        }
+        assert.equal(pipeline.classifier.store.rowCount, 0)
+        assert.equal(pipeline.classifier.atoms.size, 1)
+      },
+    ),
+    { numRuns: Number(process.env.AGREE_RUNS ?? 60) },
+  )
+  console.log(`# ${compared} steps`)
+})

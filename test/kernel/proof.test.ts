@@ -1,0 +1,185 @@
+// The proof against a real kernel: the tables of random clusters are proved; of random edits of the live table every one
+// that changes a verdict is found with a packet, and none that changes nothing is called wrong. Whether it does is decided
+// by a tracer of nft's own listing (proof-trace.ts), which shares nothing with the proof.
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { after, before, test } from 'node:test'
+import fc from 'fast-check'
+import { computeIntent } from '../../src/core/calc/compute.ts'
+import type { Intent, NodeSettings } from '../../src/core/calc/intent.ts'
+import { classify } from '../../src/core/classify/classify.ts'
+import { addr } from '../../src/core/net/addr.ts'
+import { prefix } from '../../src/core/net/prefix.ts'
+import { canonicalTable } from '../../src/core/nft/canonical.ts'
+import { tableState } from '../../src/core/nft/table-state.ts'
+import { type Difference, type PlacedPacket, printDifference } from '../../src/core/proof/difference.ts'
+import { decodeRuleset } from '../../src/core/proof/model.ts'
+import { type Proof, prove } from '../../src/core/proof/prove.ts'
+import { planUpdate } from '../../src/core/render/nft/plan.ts'
+import { policyTable } from '../../src/core/render/nft/table.ts'
+import { derived } from '../../src/core/resources/derive.ts'
+import { namedNetns } from '../../src/io/kernel/netns.ts'
+import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
+import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
+import { cluster, packet } from '../agreement/cluster.ts'
+import { type Dice, dice, parseListing, pick, randomEdit } from './proof-edits.ts'
+import { type Traced, trace, tracer } from './proof-trace.ts'
+
+const NETNS = `gingham-proof-${process.pid}`
+let nft: NftConnection
+let reader: RawRulesetReader
+
+before(() => {
+  execFileSync('ip', ['netns', 'add', NETNS])
+  nft = openNft(namedNetns(NETNS))
+  reader = new RawRulesetReader(namedNetns(NETNS))
+})
+after(() => {
+  nft?.close()
+  reader?.close()
+  execFileSync('ip', ['netns', 'del', NETNS])
+})
+
+const settings = fc.record<NodeSettings>({
+  interfacePrefixes: fc.constantFrom(['cali'], ['cali', 'veth']),
+  endpointToHostAction: fc.constantFrom('Drop', 'Accept', 'Return', 'Reject'),
+  conntrackInvalidCheck: fc.boolean(),
+  logPrefix: fc.constant('calico-packet'),
+})
+const POOLS = ['10.1.0.0/16', '10.8.0.0/24', '10.8.1.0/24', 'fd00:1::/32'].map(prefix)
+const pools = fc.tuple(fc.subarray(POOLS), fc.subarray(POOLS))
+
+/** What a node of a random cluster must enforce, with settings and pools of its own. */
+const intents: fc.Arbitrary<Intent> = fc
+  .tuple(cluster, settings, pools)
+  .map(([snapshot, s, [masqueradePools, more]]) => ({
+    ...computeIntent(derived(snapshot), 'node0'),
+    settings: s,
+    masqueradePools,
+    allPools: [...new Set([...masqueradePools, ...more])],
+  }))
+
+function write(intent: Intent): void {
+  spawnSync('ip', ['netns', 'exec', NETNS, 'nft', 'flush', 'ruleset'])
+  const table = canonicalTable(policyTable(classify(intent)))
+  const plan = planUpdate(tableState(undefined), table)
+  for (const batch of [...plan.create, ...plan.move]) nft.writeBatch(batch, table)
+}
+
+const proveLive = (intent: Intent): Proof => prove(decodeRuleset(reader.read()), intent)
+const run = (args: readonly string[], input = '') =>
+  spawnSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })
+const show = (p: Proof): string => [...p.differences.map(printDifference), ...p.notUnderstood].join('\n')
+
+test('the live tables of random clusters are proved', () => {
+  const seen = { tables: 0, classes: 0 }
+  fc.assert(
+    fc.property(intents, intent => {
+      write(intent)
+      const proof = proveLive(intent)
+      assert.ok(proof.proved, show(proof))
+      assert.ok(proof.classes > 20)
+      seen.tables++
+      seen.classes += proof.classes
+    }),
+    { numRuns: Number(process.env.PROOF_RUNS ?? 100) },
+  )
+  console.log(`# ${seen.tables} tables proved, ${seen.classes} classes of packets`)
+})
+
+/** Packets that reach into every corner of an intent's table. */
+function packets(intent: Intent, count: number, d: Dice): PlacedPacket[] {
+  const pods = intent.endpoints.map(e => e.interfaceName)
+  const own = new Map(intent.endpoints.map(e => [e.interfaceName, e.addresses]))
+  const names = [...pods, ...pods, 'eth0', 'eth0', 'cali0zz', 'vethx']
+  return fc.sample(packet, { numRuns: count, seed: d(1 << 30) }).map((p): PlacedPacket => {
+    const iif = pick(d, names)
+    const oif = d(4) === 0 ? undefined : pick(d, names)
+    const address = (name: string | undefined) => own.get(name ?? '')?.find(a => a.includes(':') === (p.family === 6))
+    const src = d(8) === 0 ? p.src : (address(iif) ?? p.src)
+    const dst = d(8) === 0 ? p.dst : (address(oif) ?? p.dst)
+    const discovery = p.family === 6 && d(20) === 0
+    const connection = pick(d, ['new', 'new', 'new', 'new', 'established', 'invalid'] as const)
+    return {
+      ...p,
+      ...(discovery ? { protocol: 58, icmp: { type: 135, code: 0 }, sport: undefined, dport: undefined } : {}),
+      src: discovery ? addr('fe80::1') : src,
+      dst,
+      iif,
+      ...(oif !== undefined && { oif }),
+      connection,
+    } as PlacedPacket
+  })
+}
+
+/** Whether the edit changed what a difference is about, for its packet. */
+function isReal(d: Difference, was: Traced, is: Traced): boolean {
+  if (d.kind === 'masquerade') return was.masquerade !== is.masquerade
+  return d.kind === 'verdict' ? was.verdict !== is.verdict : was.causes.join() !== is.causes.join()
+}
+
+test('every edit of the live table that changes a verdict is found, and no other is called wrong', () => {
+  const seed = Number(process.env.PROOF_SEED ?? 1)
+  const edits = Number(process.env.PROOF_EDITS ?? 400)
+  const d = dice(seed)
+  const count = { edits: 0, verdict: 0, cause: 0, nothing: 0, open: 0, refused: 0, unlisted: 0 }
+  const kinds = new Map<string, number>()
+  for (let n = 0; count.edits < edits; n++) {
+    const intent = fc.sample(intents, { numRuns: 1, seed: seed * 100_003 + n })[0]!
+    if (intent.endpoints.length === 0) continue
+    const all = packets(intent, 1500, d)
+    for (let i = 0; i < 8 && count.edits < edits; i++) {
+      write(intent)
+      const before = tracer(run(['-j', '-n', 'list', 'ruleset']).stdout)
+      const listing = parseListing(run(['-n', '-a', 'list', 'table', 'inet', 'gingham']).stdout)
+      const { kind, script } = randomEdit(listing, d)
+      const edited = run(['-f', '-'], script)
+      if (edited.status !== 0) {
+        count.refused++
+        continue
+      }
+      const listed = run(['-j', '-n', 'list', 'ruleset'])
+      if (listed.status !== 0) {
+        // nft itself cannot list what it wrote: no second opinion.
+        count.unlisted++
+        continue
+      }
+      const after = tracer(listed.stdout)
+      count.edits++
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+      const proof = proveLive(intent)
+      const story = `seed ${seed}, edit ${count.edits}, ${kind}:\n${script}\n${show(proof)}`
+      for (const difference of proof.differences) {
+        const [was, is] = [trace(before, difference.packet), trace(after, difference.packet)]
+        assert.ok(
+          isReal(difference, was, is),
+          `called wrong: ${printDifference(difference)}\n${JSON.stringify([was, is])}\n${story}`,
+        )
+      }
+      let [changed, caused]: (PlacedPacket | undefined)[] = []
+      for (const p of all) {
+        const [was, is] = [trace(before, p), trace(after, p)]
+        if (was.verdict !== is.verdict || was.masquerade !== is.masquerade) changed ??= p
+        else if (was.causes.join() !== is.causes.join()) caused ??= p
+      }
+      const found = proof.differences.length > 0
+      if (changed) assert.ok(found, `not found: ${JSON.stringify(changed)}\n${story}`)
+      if (caused) assert.ok(found, `another cause not found: ${JSON.stringify(caused)}\n${story}`)
+      if (proof.differences.some(x => x.kind !== 'cause')) count.verdict++
+      else if (found) count.cause++
+      else if (proof.proved) count.nothing++
+      else count.open++
+    }
+  }
+  console.log(`# seed ${seed}: ${JSON.stringify(count)}`)
+  console.log(
+    `# ${[...kinds]
+      .sort()
+      .map(([k, v]) => `${k} ${v}`)
+      .join(', ')}`,
+  )
+  assert.ok(
+    count.verdict / count.edits > 0.3 && (count.nothing + count.cause) / count.edits > 0.2,
+    JSON.stringify(count),
+  )
+})
