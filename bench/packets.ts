@@ -77,13 +77,21 @@ function variant(group: string, rules: number | undefined, load: (path: PacketPa
   })
   paths.push(path)
   load(path, shape)
-  return { name: rules === undefined ? group : `${group}, ${whole(rules)} rules`, group, path, samples: { first: [], established: [], oneWay: [] } }
+  return {
+    name: rules === undefined ? group : `${group}, ${whole(rules)} rules`,
+    group,
+    path,
+    samples: { first: [], established: [], oneWay: [] },
+  }
 }
 
 function table(variants: readonly Variant[]): string {
   const base = variants.find(v => v.group === CT)!.samples
   const ratio = (samples: readonly number[], of: readonly number[]): string =>
-    withSpread(samples.map((n, i) => n / of[i]!), decimals(median(samples) / median(of) > 10 ? 0 : 2))
+    withSpread(
+      samples.map((n, i) => n / of[i]!),
+      decimals(median(samples) / median(of) > 10 ? 0 : 2),
+    )
   return markdown(
     ['', 'first packet, ns', 'of ct alone', 'established, ns', 'of ct alone', 'never answered, ns', 'of ct alone'],
     variants.map(({ name, samples: { first, established, oneWay } }) => [

@@ -36,7 +36,8 @@ export function markdown(head: readonly string[], rows: readonly (readonly strin
 /** What the figures were measured on. */
 export function circumstances(): string {
   const git = (...args: string[]): string => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim()
-  const commit = git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', 'src') === '' ? '' : ' and changes')
+  const commit =
+    git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', 'src') === '' ? '' : ' and changes')
   const { model = 'unknown processor' } = os.cpus()[0] ?? {}
   const load = os.loadavg()[0]!.toFixed(1)
   const day = new Date().toISOString().slice(0, 10)
@@ -53,5 +54,8 @@ export function report(name: string, text: string): void {
   const page = existsSync(PAGE) ? readFileSync(PAGE, 'utf8') : '# Performance\n\n'
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
   const whole = begin + section + end
-  writeFileSync(PAGE, from < 0 ? `${page.trimEnd()}\n\n${whole}` : page.slice(0, from) + whole + page.slice(to + end.length))
+  writeFileSync(
+    PAGE,
+    from < 0 ? `${page.trimEnd()}\n\n${whole}` : page.slice(0, from) + whole + page.slice(to + end.length),
+  )
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { type TestContext, test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import { canonicalTable } from '../../src/core/nft/canonical.ts'
 import type { NftOp, NftTable } from '../../src/core/nft/objects.ts'
 import { createTable } from '../../src/core/nft/order.ts'
@@ -122,7 +123,8 @@ test('every element of a large set arrives, in slices of one transaction, and go
   const set = { name: 'pods', key: ['ipv4_addr'], value: 'classid', elements } as const
   const table: NftTable = { family: 'inet', name: 'big', sets: [set], chains: [] }
   nft.writeBatch(createTable(table), table)
-  assert.deepEqual(form(nft.readTable('big')), form(table))
+  // Not deepEqual: the difference of so large values would take minutes to print.
+  assert.ok(isDeepStrictEqual(form(nft.readTable('big')), form(table)), 'twelve thousand elements')
   nft.writeBatch([{ op: 'delete-elements', set, elements: elements.slice(0, 11_999) }], table)
   assert.deepEqual(nft.readTable('big')?.sets[0]?.elements, [elements[11_999]])
   assert.match(runIn(name, 'nft', 'list', 'table', 'inet', 'big'), /10\.0\.46\.223 : 0:2edf/)

@@ -161,7 +161,8 @@ function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string 
     }
     if (protocol === 'tcp' || protocol === 'udp') if (p.protocol !== (protocol === 'tcp' ? 6 : 17)) return undefined
     if (['th', 'tcp', 'udp'].includes(protocol)) {
-      // Where there are no ports, some bytes are there all the same; no rule of these tests names such.
+      // ICMP's type and code stand where others have the source port.
+      if (field === 'sport' && p.icmp) return { value: p.icmp.type * 256 + p.icmp.code, type: 'number' }
       return { value: (field === 'sport' ? p.sport : p.dport) ?? 12_345, type: 'number' }
     }
   }
@@ -264,7 +265,8 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
             if (kind === 'vmap') verdict = found.value as Obj
             else state[name as 'priority'] = Number(scalar(found.value, set.valueType))
           }
-        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'masquerade', 'reject'].includes(kind)) verdict = e
+        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'masquerade', 'reject'].includes(kind))
+          verdict = e
         else if (!['counter', 'limit', 'log'].includes(kind)) fail('statement', e)
         if (!verdict) continue
         const [what, target] = Object.entries(verdict)[0] as [string, { target: string } | null]

@@ -120,7 +120,7 @@ function isReal(d: Difference, was: Traced, is: Traced): boolean {
 
 test('every edit of the live table that changes a verdict is found, and no other is called wrong', () => {
   const seed = Number(process.env.PROOF_SEED ?? 1)
-  const edits = Number(process.env.PROOF_EDITS ?? 400)
+  const edits = Number(process.env.PROOF_EDITS ?? 200)
   const d = dice(seed)
   const count = { edits: 0, verdict: 0, cause: 0, nothing: 0, open: 0, refused: 0, unlisted: 0 }
   const kinds = new Map<string, number>()

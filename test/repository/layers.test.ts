@@ -20,6 +20,8 @@ const CORE: Readonly<Record<string, readonly string[]>> = {
   policy: GROUND,
   calc: [...GROUND, 'policy'],
   classify: [...GROUND, 'policy', 'calc'],
+  // The proof reads back what the writer wrote: it must share no code with it.
+  proof: [...GROUND, 'policy', 'calc'],
   netlink: ['base', 'net'],
   nft: ['base', 'net', 'netlink'],
   render: [...GROUND, 'policy', 'calc', 'classify', 'netlink', 'nft'],

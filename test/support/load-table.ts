@@ -39,7 +39,9 @@ export function oneTransaction(found: TableState, table: NftTable): NftOp[] {
   const changed = table.chains.filter(c => found.chains.get(c.name)?.body !== chainBody(c))
   const added = changed.filter(c => !found.chains.has(c.name))
   const ops: NftOp[] = [
-    ...table.sets.filter(s => !found.sets.has(s.name)).map((s): NftOp => ({ op: 'add-set', set: { ...s, elements: [] } })),
+    ...table.sets
+      .filter(s => !found.sets.has(s.name))
+      .map((s): NftOp => ({ op: 'add-set', set: { ...s, elements: [] } })),
     ...added.map((chain): NftOp => ({ op: 'add-chain', chain: { ...chain, rules: [] } })),
     ...changed.map((chain): NftOp => ({ op: 'replace-rules', chain })),
   ]

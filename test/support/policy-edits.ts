@@ -16,7 +16,8 @@ const REMOTE = 9
 const PORTS = [80, 81, 82, 8000, 8050, 8150, 8250] as const
 
 type Labels = Readonly<Record<string, string>>
-const local = (name: keyof typeof PODS, labels: Labels) => endpoint({ name, node: NODE, addresses: [PODS[name]], labels })
+const local = (name: keyof typeof PODS, labels: Labels) =>
+  endpoint({ name, node: NODE, addresses: [PODS[name]], labels })
 const remoteAddress = (n: number): string => `10.66.0.${n + 1}`
 const remote = (n: number, labels: Labels) =>
   endpoint({ name: `r${n}`, node: 'node1', addresses: [remoteAddress(n)], labels })
@@ -26,38 +27,49 @@ const both = (rule: Rule): Rule[] => ['TCP', 'UDP'].map(protocol => ({ ...rule, 
 const ingress = (order: number, selector: string, rules: readonly Rule[]) => ({
   ...{ order, selector, types: ['Ingress'], ingress: rules },
 })
-const from = (selector: string, ports: readonly (number | string)[], action = 'Allow'): Rule[] =>
-  both({ action, source: { selector }, destination: { ports } })
+/** Without a selector: from anywhere. */
+const from = (selector: string | undefined, ports: readonly (number | string)[], action = 'Allow'): Rule[] =>
+  both({ action, ...(selector ? { source: { selector } } : {}), destination: { ports } })
 
-const server = (red = "team == 'red'", range = '8000:8100') =>
-  globalPolicy(
-    'server',
-    ingress(20, "role == 'server'", [...from(red, [80, range]), ...from("team == 'blue'", [82])]),
-  )
+const server = (rules: readonly Rule[]) =>
+  globalPolicy('server', ingress(20, "role == 'server'", [...rules, ...from("team == 'blue'", [82])]))
+const ofRed = (selector = "team == 'red'", range = '8000:8100') => server(from(selector, [80, range]))
 const guard = (rules: readonly Rule[]) => globalPolicy('guard', ingress(10, 'has(role)', rules))
 const extra = (selector: string) => globalPolicy('extra', ingress(30, selector, from("team != 'red'", [80, 81])))
-const client = (spec: object) => globalPolicy('client', { order: 10, selector: "role == 'client'", types: ['Egress'], ...spec })
+const client = (spec: object) =>
+  globalPolicy('client', { order: 10, selector: "role == 'client'", types: ['Egress'], ...spec })
 
 /** Denies of port 81, told in other words and places. */
 const denies: readonly (readonly Rule[])[] = [
-  from('all()', [81], 'Deny'),
-  [...from("team == 'nobody'", [82], 'Deny'), ...from('all()', [81], 'Deny')],
+  from(undefined, [81], 'Deny'),
+  [...from("team == 'nobody'", [82], 'Deny'), ...from(undefined, [81], 'Deny')],
   [...from("team == 'red'", [81], 'Deny'), ...from("!has(team) || team != 'red'", [81], 'Deny')],
-  [...from("team == 'nobody'", [1], 'Deny'), ...from("team == 'nobody'", [2], 'Deny'), ...from('all()', [81], 'Deny')],
+  [
+    ...from("team == 'nobody'", [1], 'Deny'),
+    ...from("team == 'nobody'", [2], 'Deny'),
+    ...from(undefined, [81], 'Deny'),
+  ],
 ]
 
 /** The first variant of each sort is the cluster as it begins. */
 export const SORTS: Readonly<Record<string, readonly Resource[]>> = {
   'deny to deny': denies.map(guard),
-  'the set of a rule': ["team == 'red'", "team in {'red', 'green'}", 'has(zone)', "team != 'blue'"].map(s => server(s)),
+  'the set of a rule': ["team == 'red'", "team in {'red', 'green'}", 'has(zone)', "team != 'blue'"].map(s => ofRed(s)),
+  // The sets of these rules are asked for by the policy `web` as well: the atoms stay, only the group's rows go.
+  'a rule that comes and goes': [ofRed(), server([]), server(from("team == 'green'", [81])), ofRed("team == 'green'")],
   'an address to another atom': [
     remote(0, { team: 'red', zone: 'x' }),
     remote(0, { team: 'blue' }),
     remote(0, { team: 'green', zone: 'x' }),
     remote(0, { zone: 'y' }),
   ],
-  'the policies of a group': ["role == 'server'", "role == 'nobody'", "has(role) && role != 'client'", 'ring == "one"'].map(extra),
-  'a port range': ['8000:8100', '8050:8200', '8150:8300', '8000:8010'].map(range => server(undefined, range)),
+  'the policies of a group': [
+    "role == 'server'",
+    "role == 'nobody'",
+    "has(role) && role != 'client'",
+    'ring == "one"',
+  ].map(extra),
+  'a port range': ['8000:8100', '8050:8200', '8150:8300', '8000:8010'].map(range => ofRed(undefined, range)),
   'a pod to another group': [
     local('b', { role: 'server', ring: 'one' }),
     local('b', { role: 'web', ring: 'one' }),
@@ -74,7 +86,8 @@ export const SORTS: Readonly<Record<string, readonly Resource[]>> = {
 
 const FIXED: readonly Resource[] = [
   DEFAULT_TIER,
-  globalPolicy('everyone', ingress(90, 'has(role)', from('all()', [8250]))),
+  globalPolicy('everyone', ingress(90, 'has(role)', from(undefined, [8250]))),
+  globalPolicy('web', ingress(20, "role == 'web'", [...from("team == 'red'", [80]), ...from("team == 'green'", [82])])),
   local('a', { role: 'client', team: 'red' }),
   local('c', { role: 'web' }),
   local('m', {}),

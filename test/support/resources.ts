@@ -1,5 +1,11 @@
 // Short ways to typed resources for tests and benchmarks. The documents are ours, so one that is refused is a bug.
-import { decodeResource, type GlobalNetworkPolicy, type Resource, type Tier, type WorkloadEndpoint } from '../../src/core/resources/resource.ts'
+import {
+  decodeResource,
+  type GlobalNetworkPolicy,
+  type Resource,
+  type Tier,
+  type WorkloadEndpoint,
+} from '../../src/core/resources/resource.ts'
 
 const V3 = 'projectcalico.org/v3'
 

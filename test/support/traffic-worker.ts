@@ -11,7 +11,7 @@ import { type Flow, type Misjudged, type TrafficReport, WORD, type WorkerInput }
 
 const { wires, node, words, history, allowed, flows, marker } = workerData as WorkerInput
 /** Of each flow in a batch. */
-const REPEAT = 2
+const REPEAT = 1
 const FIRST_PORT = 1024
 const PORTS = 64_000
 /** Connections that conntrack may remember before it is made to forget them; it holds 262,144. */

@@ -17,11 +17,13 @@ import type { Store, Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
+import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
 import type { AgentOptions } from './options.ts'
 import { ResourceView, type ViewHandler } from './resources.ts'
 import { Routing } from './routing.ts'
 import { serve } from './server.ts'
+import { TableWatch } from './table-watch.ts'
 import { ProgrammedWaiters } from './waiters.ts'
 
 /** Keys of blocks and affinities: when they change, the routes of this node may. */
@@ -39,8 +41,10 @@ export class Agent {
   readonly #routing: Routing | undefined
   readonly #bird: Bird | undefined
   readonly #cni: CniService
+  readonly #lastKnown: LastKnown
   #view: ResourceView | undefined
   #ipamWatch: Watch | undefined
+  #tableWatch: TableWatch | undefined
   #connected = false
   #endpoints = 0
   #stopServing: (() => Promise<void>) | undefined
@@ -64,6 +68,7 @@ export class Agent {
       log,
       metrics: this.#metrics,
       onProgrammed: () => this.#waiters.wake(),
+      own: options.ownTable,
     })
     this.#waiters = new ProgrammedWaiters((key, addresses) => this.#dataplane.isProgrammed(key, addresses))
     this.#cni = new CniService({
@@ -73,6 +78,14 @@ export class Agent {
       waitProgrammed: (endpoint: ResourceKey, addresses) => this.#waiters.wait(endpoint, addresses),
       log,
       now: () => new Date(),
+    })
+    this.#lastKnown = new LastKnown({
+      node: options.node,
+      file: path.join(options.state, `${options.node}.json`),
+      log,
+      now: () => new Date(),
+      isConnected: () => this.#connected,
+      enforce: update => this.#changed(update),
     })
     if (options.bird) {
       const folder = path.join(options.run, 'bird', options.node)
@@ -92,6 +105,7 @@ export class Agent {
     writeSysctl('net/ipv4/ip_forward', 1)
     writeSysctl('net/ipv6/conf/all/forwarding', 1)
     this.#dataplane.failClosed()
+    this.#tableWatch = new TableWatch(this.#dataplane, this.#log)
     this.#metrics.resyncState.set(1)
     this.#stopServing = await serve(
       {
@@ -109,8 +123,9 @@ export class Agent {
     void this.#initialize()
     this.#view = new ResourceView(this.#store, {
       log: this.#log,
-      onChange: update => this.#changed(update),
+      onChange: update => this.#lastKnown.live(update),
     })
+    this.#lastKnown.start()
     this.#followBlocks()
   }
 
@@ -119,8 +134,10 @@ export class Agent {
     this.#stopped = true
     this.#view?.close()
     this.#ipamWatch?.close()
+    this.#tableWatch?.stop()
     this.#dataplane.stop()
     this.#routing?.stop()
+    await this.#lastKnown.stop()
     await this.#stopServing?.()
     await this.#bird?.leave()
     this.#store.close()
@@ -144,7 +161,7 @@ export class Agent {
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(view, kind)].length
     this.#endpoints = [...ofKind(view, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length
-    this.#metrics.resyncState.set(3)
+    this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
     this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
     this.#metrics.clusterProfiles.set(count('Profile'))
@@ -179,7 +196,12 @@ export class Agent {
 
   async #status() {
     const dataplane = this.#dataplane.status()
-    const problems = [...dataplane.problems, ...(this.#view?.problems ?? []), ...(this.#routing?.problems ?? [])]
+    const problems = [
+      ...this.#lastKnown.problems,
+      ...dataplane.problems,
+      ...(this.#view?.problems ?? []),
+      ...(this.#routing?.problems ?? []),
+    ]
     if (this.#bird && !this.#bird.up) problems.push('BIRD does not run: no routes are exchanged')
     const peers = (await this.#routing?.peers().catch(() => [])) ?? []
     const inSync = this.#view?.inSync ?? false
@@ -191,6 +213,7 @@ export class Agent {
       uptimeSeconds: Math.round(process.uptime()),
       ready: inSync && dataplane.programmed,
       datastore: { connected: this.#connected, inSync, revision: this.#view?.revision ?? 0 },
+      lastKnown: this.#lastKnown.status,
       dataplane: {
         ...dataplane,
         lastWriteAt: dataplane.lastWriteAt?.toISOString() ?? null,

@@ -5,7 +5,6 @@ import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { type Addr, FAMILIES, familyOf } from '../../core/net/addr.ts'
 import { matches } from '../../core/selector/match.ts'
 import { selector } from '../../core/selector/parse.ts'
-import { readHandleAddresses } from '../../io/cni/handles.ts'
 import { type CniDeps, isNotFound, type Workload } from './cni-deps.ts'
 
 async function readPools({ resources, log }: CniDeps): Promise<IPPoolLike[]> {
@@ -34,9 +33,9 @@ function suffices(held: readonly Addr[], { wishes }: Workload): boolean {
 
 /** Gives the handle its addresses, IPv4 first. Throws an IpamError; what may be left then goes with the handle. */
 export async function giveAddresses(deps: CniDeps, handle: string, workload: Workload): Promise<readonly Addr[]> {
-  const { ipam, node, resources } = deps
+  const { ipam, node } = deps
   const { wishes, attributes, namespaceLabels } = workload
-  const held = await readHandleAddresses(resources.store, handle)
+  const held = await ipam.renew(handle)
   if (held.length > 0) {
     if (suffices(held, workload)) return held
     await ipam.releaseByHandle(handle)

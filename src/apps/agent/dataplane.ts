@@ -8,6 +8,7 @@ import { Classifier } from '../../core/classify/classifier.ts'
 import type { Outcome } from '../../core/classify/outcome.ts'
 import type { Addr } from '../../core/net/addr.ts'
 import type { NftOp, NftSet, NftTable } from '../../core/nft/objects.ts'
+import { tableDifferences } from '../../core/nft/table-difference.ts'
 import { tableState } from '../../core/nft/table-state.ts'
 import { TableRenderer } from '../../core/render/nft/renderer.ts'
 import { type Stale, TableTracker } from '../../core/render/nft/tracker.ts'
@@ -30,13 +31,25 @@ export type DataplaneOptions = {
   readonly metrics: Metrics
   /** The kernel acknowledged everything known so far. */
   readonly onProgrammed: () => void
+  /** Whether the kernel shall let nobody else edit or flush the table (flags owner and persist, kernel 6.9). */
+  readonly own?: boolean
 }
 
 /** A packet that has begun its walk through the old objects has left them after this. */
 const QUARANTINE_MS = 1000
 const RETRY_MS = [100, 500, 2000, 10000]
 
+/** Somebody changed our table: what, and who if the kernel said. It is repaired by the time this exists. */
+export type ForeignEdit = {
+  readonly at: Date
+  readonly by: string
+  readonly what: readonly string[]
+}
+
 export type DataplaneStatus = {
+  /** When the whole table was last read and found, or made, to be as it should. */
+  readonly readBackAt: Date | undefined
+  readonly lastEdit: ForeignEdit | undefined
   readonly programmed: boolean
   readonly programmedRevision: number
   readonly lastWriteAt: Date | undefined
@@ -56,6 +69,8 @@ export class PolicyDataplane {
   readonly #classifier = new Classifier()
   readonly #tracker = new TableTracker(tableState(undefined))
   readonly #renderer: TableRenderer
+  /** Whether the table is to be ours alone; false once the kernel said that it cannot be. */
+  #own: boolean
   /** Whether the tracker knows what the kernel holds. */
   #known = false
   /** What stands in our table and is not understood. */
@@ -65,6 +80,9 @@ export class PolicyDataplane {
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #failure: string | undefined
+  /** The last edit of our table that was not ours. */
+  #lastEdit: ForeignEdit | undefined
+  #readBackAt: Date | undefined
   #revision = -1
   #programmedRevision = -1
   #lastWriteAt: Date | undefined
@@ -74,6 +92,7 @@ export class PolicyDataplane {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onProgrammed = options.onProgrammed
+    this.#own = options.own ?? true
     this.#calculator = new Calculator(options.node)
     this.#renderer = new TableRenderer(this.#tracker, this.#calculator, this.#classifier)
   }
@@ -116,12 +135,41 @@ export class PolicyDataplane {
       programmed: this.#failure === undefined && this.#programmedRevision >= 0,
       programmedRevision: this.#programmedRevision,
       lastWriteAt: this.#lastWriteAt,
+      readBackAt: this.#readBackAt,
+      lastEdit: this.#lastEdit,
       endpoints: this.#calculator.endpoints.size,
       atoms: this.#classifier.atoms.size,
       rows: this.#classifier.store.rowCount,
       outcomes: this.#classifier.store.outcomeCount,
       problems: [...(this.#failure === undefined ? [] : [this.#failure]), ...this.#calculator.problems],
     }
+  }
+
+  /**
+   * Reads the whole table and compares it with what was written. What somebody else changed is told in words and put right
+   * at once. `by`: who did it, as far as the kernel says.
+   */
+  verify(by = 'unknown'): void {
+    if (!this.#known) return
+    try {
+      const table = this.#kernel.readTable(NFT_TABLE)
+      const found = tableState(table)
+      const unknown = (table?.unknown ?? []).map(u => `${u.kind} ${u.object} is not ours: ${u.reason}`)
+      const what = [...tableDifferences(this.#tracker.found, found), ...unknown]
+      if (what.length > 0) {
+        this.#lastEdit = { at: new Date(), by, what }
+        this.#metrics.foreignEdits.inc()
+        this.#log.error({ by, what }, 'somebody else changed the policy table; putting it right')
+        this.#foreign = unknown
+        this.#tracker.reset(found)
+      }
+      this.#readBackAt = new Date()
+      if (what.length === 0) return
+    } catch (error) {
+      this.#known = false
+      this.#log.error({ err: error }, 'the policy table cannot be read back')
+    }
+    this.#reconcile()
   }
 
   stop(): void {
@@ -167,9 +215,22 @@ export class PolicyDataplane {
   #read(): void {
     if (this.#known) return
     const table = this.#kernel.readTable(NFT_TABLE)
+    this.#readBackAt = new Date()
     this.#foreign = table?.unknown?.map(u => `${u.kind} ${u.object}: ${u.reason}`) ?? []
     this.#tracker.reset(tableState(table))
     this.#known = true
+    if (this.#own) this.#takeOwnership()
+  }
+
+  /** Creates the table or adopts the one that an earlier agent left. */
+  #takeOwnership(): void {
+    try {
+      this.#send([{ op: 'add-table' }])
+    } catch (error) {
+      this.#own = false
+      const why = (error as Error).message
+      this.#log.warn({ why }, 'the table cannot be made ours alone: edits by others are repaired, not refused')
+    }
   }
 
   #write(): void {
@@ -200,7 +261,8 @@ export class PolicyDataplane {
     if (this.#staleSince.size === 0) this.#renderer.forgetUnused()
   }
 
-  #send(batch: readonly NftOp[]): void {
+  #send(ops: readonly NftOp[]): void {
+    const batch = ops.map(op => (op.op === 'add-table' ? { ...op, owned: this.#own } : op))
     this.#kernel.writeBatch(batch, { name: NFT_TABLE, sets: this.#lookedUp(batch) })
     this.#tracker.wrote(batch)
     this.#lastWriteAt = new Date()

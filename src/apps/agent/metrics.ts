@@ -19,6 +19,10 @@ export class Metrics {
     'felix_int_dataplane_failures',
     'Failed writes of the policy table; they are retried.',
   )
+  readonly foreignEdits = this.#counter(
+    'gingham_foreign_edits_total',
+    'Changes of the policy table by somebody else; each was repaired.',
+  )
   readonly nftCalls = this.#counter('felix_nft_calls', 'nftables transactions sent.')
   readonly elementsAdded = this.#counter('gingham_nft_elements_added_total', 'Set elements added.')
   readonly elementsDeleted = this.#counter('gingham_nft_elements_deleted_total', 'Set elements deleted.')

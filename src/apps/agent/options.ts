@@ -7,12 +7,16 @@ export type AgentOptions = {
   readonly node: string
   /** Run folder: sockets and BIRD's files. */
   readonly run: string
+  /** Folder of the last known state; it should outlive a reboot. */
+  readonly state: string
   /** Unix socket of the datastore server. */
   readonly datastore: string
   /** `stderr`, or a file that is rotated. */
   readonly log: string | undefined
   readonly logLevel: string
   readonly bird: boolean
+  /** Whether the kernel shall refuse edits of the policy table by others. */
+  readonly ownTable: boolean
   /** TCP address `host:port` for health and metrics besides the unix socket; off by default. */
   readonly listen: string | undefined
 }
@@ -24,10 +28,13 @@ const HELP = `gingham agent: the node agent (policy, routing, CNI)
 Usage: agent [options]
   --node NAME          this node's name (default: the host name in lower case)
   --run DIR            run folder (default ${DEFAULT_RUN}); sockets are DIR/agents/NODE.sock
+  --state DIR          where the last known state is kept, to be enforced at a start without the datastore; give a
+                       folder that outlives a reboot (default: state in the run folder)
   --datastore SOCKET   the datastore's unix socket (default DIR/datastore.sock)
   --log FILE           write the log to FILE, rotated at 10 MB, 3 kept (default: standard error)
   --log-level LEVEL    debug, info, warn, error (default info)
   --no-bird            do not run BIRD: no routes are exchanged
+  --no-own-table       let other programs edit the policy table (edits are repaired; for tests)
   --listen HOST:PORT   serve /healthz, /readyz and /metrics over TCP too
 
 Example: agent --node node-a --run /run/gingham --log /var/log/gingham/agent.log
@@ -41,10 +48,12 @@ export function parseOptions(argv: readonly string[]): AgentOptions | { readonly
       options: {
         node: { type: 'string' },
         run: { type: 'string' },
+        state: { type: 'string' },
         datastore: { type: 'string' },
         log: { type: 'string' },
         'log-level': { type: 'string' },
         'no-bird': { type: 'boolean' },
+        'no-own-table': { type: 'boolean' },
         listen: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -54,10 +63,12 @@ export function parseOptions(argv: readonly string[]): AgentOptions | { readonly
     return {
       node: values.node ?? hostname().toLowerCase(),
       run,
+      state: values.state ?? path.join(run, 'state'),
       datastore: values.datastore ?? path.join(run, 'datastore.sock'),
       log: values.log,
       logLevel: values['log-level'] ?? 'info',
       bird: values['no-bird'] !== true,
+      ownTable: values['no-own-table'] !== true,
       listen: values.listen,
     }
   } catch (error) {

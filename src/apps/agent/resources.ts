@@ -11,11 +11,14 @@ import { watchAll } from '../../io/store/resource-watch.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
 
 /** The whole view, what changed in it since the last call, and the datastore's revision that it shows. */
-export type ViewHandler = (update: {
+export type ViewUpdate = {
   readonly view: Snapshot
+  /** What the view follows from: the resources as they are stored. */
+  readonly stored: Snapshot
   readonly changes: readonly Change<ResourceKey, Resource>[]
   readonly revision: number
-}) => void
+}
+export type ViewHandler = (update: ViewUpdate) => void
 
 export class ResourceView {
   readonly #view = new DerivedView()
@@ -82,7 +85,8 @@ export class ResourceView {
       this.#scheduled = false
       const changes = this.#pending
       this.#pending = []
-      this.#onChange({ view: this.#view.view, changes, revision: this.#revision })
+      const { view, stored } = this.#view
+      this.#onChange({ view, stored, changes, revision: this.#revision })
     })
   }
 }

@@ -35,13 +35,13 @@ export const startDatastore = (folder: RunFolder): Part =>
   })
 
 /** Starts a node's agent in the node's network namespace. Its log is rotated by itself; what it prints is kept beside. */
-export const startAgent = (folder: RunFolder, prefix: string, node: string): Part =>
+export const startAgent = (folder: RunFolder, prefix: string, node: string, more: readonly string[] = []): Part =>
   startPart(folder, {
     name: `agent-${node}`,
     namespace: names(prefix).node(node),
     command: [
       ...[process.execPath, program('agent'), '--node', node, '--run', folder.path],
-      ...['--log', path.join(folder.path, 'log', `agent-${node}.json`)],
+      ...['--log', path.join(folder.path, 'log', `agent-${node}.json`), ...more],
     ],
   })
 

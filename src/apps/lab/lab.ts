@@ -1,5 +1,6 @@
 // A whole lab, step by step: network, router, datastore, agents, resources, pods, routes. What `npm start` shows and what the
 // cluster tests use is this.
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { derived } from '../../core/resources/derive.ts'
 import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
@@ -21,7 +22,7 @@ import type { Probe } from './matrix.ts'
 import { lastLines, type Part } from './part.ts'
 import { NODES, names, RACKS } from './plan.ts'
 import { installPlugin, type LabPod, Pods, type WiredPod } from './pods.ts'
-import { judge, Prober } from './probing.ts'
+import { judge, type Observation, Prober } from './probing.ts'
 import { renderRouter } from './router.ts'
 import type { RunFolder } from './run-folder.ts'
 import type { Steps } from './terminal.ts'
@@ -32,13 +33,17 @@ export class Lab {
   readonly prefix: string
   readonly #steps: Steps
   #router: Bird | undefined
+  #datastore: Part | undefined
   #store: Store | undefined
   #prober: Prober | undefined
   readonly #agents = new Map<string, Part>()
   #pods: Pods | undefined
   wired: WiredPod[] = []
 
-  constructor(folder: RunFolder, prefix: string, steps: Steps) {
+  readonly #agentArgs: readonly string[]
+
+  constructor(folder: RunFolder, prefix: string, steps: Steps, agentArgs: readonly string[] = []) {
+    this.#agentArgs = agentArgs
     this.folder = folder
     this.prefix = prefix
     this.#steps = steps
@@ -72,6 +77,7 @@ export class Lab {
     })
     await this.#steps.step('datastore', async () => {
       const server = startDatastore(folder)
+      this.#datastore = server
       const ended = server.ended.then(end => {
         throw new Error(`the datastore ended (${end}): ${lastLines(server.log)}`)
       })
@@ -80,7 +86,7 @@ export class Lab {
       return 'embedded server, one SQLite file'
     })
     await this.#steps.step('agents', async () => {
-      for (const { name } of NODES) this.#agents.set(name, startAgent(folder, prefix, name))
+      for (const { name } of NODES) this.#agents.set(name, startAgent(folder, prefix, name, this.#agentArgs))
       await waitForAgents(this.run, 'the agents are ready', status => status.ready)
       return 'one on each node, each with its own BIRD'
     })
@@ -139,24 +145,46 @@ export class Lab {
 
   /** Probes everything, judged by the oracle and by the counters of the kernel. */
   async probe(): Promise<Probe[]> {
-    this.#prober ??= new Prober(this.wired)
     const snapshot = await this.snapshot()
     const before = await readCounters(this.run)
-    const observations = await this.#prober.probeAll()
+    const observations = await this.observe()
     const after = await readCounters(this.run)
     return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
   }
 
-  /** Ends a node's agent as a crash would, with what it started left behind. */
-  async killAgent(node: string): Promise<void> {
-    const agent = this.#agents.get(node)!
-    process.kill(agent.id.pid, 'SIGKILL')
-    await agent.ended
+  /** Probes everything; nobody else need be alive. */
+  observe(): Promise<Observation[]> {
+    this.#prober ??= new Prober(this.wired)
+    return this.#prober.probeAll()
   }
 
-  async startAgent(node: string): Promise<void> {
-    this.#agents.set(node, startAgent(this.folder, this.prefix, node))
+  /** Ends a node's agent as a crash would, with what it started left behind. */
+  killAgent(node: string): Promise<void> {
+    return kill(this.#agents.get(node)!)
+  }
+
+  /** Without waiting for anything: the datastore may be away. `args`: of the agent, instead of the lab's. */
+  launchAgent(node: string, args = this.#agentArgs): void {
+    this.#agents.set(node, startAgent(this.folder, this.prefix, node, args))
+  }
+
+  async startAgent(node: string, args = this.#agentArgs): Promise<void> {
+    this.launchAgent(node, args)
     await this.settled()
+  }
+
+  killDatastore(): Promise<void> {
+    return kill(this.#datastore!)
+  }
+
+  /** Its clients find it again by themselves. */
+  startDatastore(): void {
+    this.#datastore = startDatastore(this.folder)
+  }
+
+  /** Ends a node's BIRD as a crash would; the node's agent starts the next. */
+  killBird(node: string): void {
+    process.kill(Number(readFileSync(path.join(this.run, 'bird', node, 'bird.pid'), 'utf8')), 'SIGKILL')
   }
 
   metrics(node: string): Promise<string> {
@@ -169,4 +197,9 @@ export class Lab {
     this.#store?.close()
     await this.#router?.stop()
   }
+}
+
+async function kill(part: Part): Promise<void> {
+  process.kill(part.id.pid, 'SIGKILL')
+  await part.ended
 }

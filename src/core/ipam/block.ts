@@ -143,6 +143,16 @@ export const touch = (block: Block): Block => ({
   sequenceNumber: BigInt.asUintN(64, block.sequenceNumber + 1n),
 })
 
+/** The block with these addresses as if they had just been given. */
+export const renew = (block: Block, ordinals: readonly number[]): Block =>
+  touch({
+    ...block,
+    sequenceNumberForAllocation: new Map([
+      ...block.sequenceNumberForAllocation,
+      ...ordinals.map(ordinal => [String(ordinal), block.sequenceNumber] as const),
+    ]),
+  })
+
 /** Calico's encoding, byte for byte. */
 export function encodeBlock(block: Block): string {
   return printJson({

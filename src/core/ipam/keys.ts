@@ -19,6 +19,15 @@ export const affinitiesPrefix = (owner: Owner, family: Family): string =>
 export const affinityKey = (owner: Owner, cidr: Prefix): string =>
   affinitiesPrefix(owner, prefixFamily(cidr)) + dashed(cidr)
 
+/** Where the affinities of all owners of a kind are. */
+export const ownersPrefix = (kind: 'host' | 'virtual'): string => `${ROOT}/${kind}/`
+
+/** The owner of an affinity's key; undefined for any other key. */
+export function ownerOfKey(key: string): Owner | undefined {
+  const found = /^\/calico\/ipam\/v2\/(host|virtual)\/([^/]+)\/ipv[46]\/block\//.exec(key)
+  return found ? (`${found[1]}:${found[2]}` as Owner) : undefined
+}
+
 const dashed = (cidr: Prefix): string => cidr.replace('/', '-')
 
 /** The CIDR at the end of a block's or an affinity's key; undefined if there is none. */

@@ -5,7 +5,7 @@ import { attributes, text } from '../netlink/attributes.ts'
 import { DecodeError, Reader } from '../netlink/bytes.ts'
 import type { AnonymousSet } from './compile.ts'
 import { anonymousSet } from './compile.ts'
-import { decodeElements, isPipapo, type RawElement, rawElements } from './elements.ts'
+import { decodeElements, isPipapo, isTree, type RawElement, rawElements } from './elements.ts'
 import { shapeOf } from './encode.ts'
 import { EncodeError } from './encode-error.ts'
 import { CHAIN, HOOKS, POLICIES, RULE, SET, SET_FLAGS, TABLE, TABLE_FLAGS } from './nfnetlink.ts'
@@ -34,6 +34,8 @@ export class TableDump {
   readonly #sets = new Map<string, NftSet>()
   readonly #anonymous = new Map<string, { type: ValueType; interval: boolean }>()
   readonly #elements = new Map<string, RawElement[]>()
+  /** How many elements the kernel says that a set has; it does not count catch-alls, and half a tree's. */
+  readonly #counts = new Map<string, number>()
   readonly #rules: { chain: string; rule: RuleValues | DecodeError }[] = []
   #found = false
 
@@ -90,7 +92,11 @@ export class TableDump {
     try {
       const values = SET.decode(body)
       if ((values.flags ?? 0) & SET_FLAGS.ANONYMOUS) this.#anonymous.set(name, anonymousShape(values))
-      else this.#sets.set(name, namedSet(name, values))
+      else {
+        const set = namedSet(name, values)
+        this.#sets.set(name, set)
+        if (values.count !== undefined && !isTree(shapeOf(set))) this.#counts.set(name, values.count)
+      }
     } catch (error) {
       this.#fail('set', name, error)
     }
@@ -104,8 +110,22 @@ export class TableDump {
       if (known) known.push(...(elements ?? []))
       else this.#elements.set(name, [...(elements ?? [])])
     } catch (error) {
+      this.#counts.delete(name)
       this.#fail('elements', `set ${name}`, error)
     }
+  }
+
+  /**
+   * Whether all elements of a set came, each once. A hash that grows while it is dumped tells some twice and others not at
+   * all, without any flag. When they did not, they are forgotten, to be asked for again.
+   */
+  isWhole(name: string): boolean {
+    const count = this.#counts.get(name)
+    const raw = this.#elements.get(name) ?? []
+    const keyed = raw.filter(element => element.key !== undefined)
+    if (count === undefined || keyed.length === count) return true
+    this.#elements.delete(name)
+    return false
   }
 
   rule(body: Reader): void {

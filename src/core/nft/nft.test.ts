@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { policyTable } from '../../../test/kernel/policy-table.ts'
 import { Random, randomTable } from '../../../test/kernel/random-table.ts'
 import { addr } from '../net/addr.ts'
-import { attributes, text } from '../netlink/attributes.ts'
+import { attributes, encodeValue, text } from '../netlink/attributes.ts'
 import { DecodeError, Reader } from '../netlink/bytes.ts'
 import { decodeMessages } from '../netlink/message.ts'
 import { canonicalTable } from './canonical.ts'
@@ -13,7 +13,7 @@ import { anonymousSet, compile } from './compile.ts'
 import { TableDump } from './decode.ts'
 import { encodeBatch } from './encode.ts'
 import { EncodeError } from './encode-error.ts'
-import { nftType, takeGenHeader } from './nfnetlink.ts'
+import { nftType, SET, TABLE, takeGenHeader } from './nfnetlink.ts'
 import type { NftTable, Rule, Statement } from './objects.ts'
 import { createTable, orderObjects } from './order.ts'
 import { printRule, printTable } from './print.ts'
@@ -70,6 +70,26 @@ test('decode is the inverse of encode', () => {
     }),
     { numRuns: 40 },
   )
+})
+
+test('a set that grew while it was read is asked for again', () => {
+  const table: NftTable = { family: 'inet', name: 't', sets: [], chains: [] }
+  const set = { name: 's', key: ['mark'], elements: [{ key: [1] }, { key: [2] }, { key: '*' }] } as const
+  const dump = new TableDump('t')
+  const { bytes } = encodeBatch([{ op: 'add-elements', set, elements: set.elements }], table, { seq: 1 })
+  const message = decodeMessages(bytes)
+    .find(m => m.type === nftType('NEWSETELEM'))!
+    .body.slice()
+  const told = (times: number) => {
+    for (let i = 0; i < times; i++) dump.elements('s', new Reader(message, 4))
+    return dump.isWhole('s')
+  }
+  dump.table(new Reader(encodeValue(TABLE, { name: 't' })))
+  dump.set(new Reader(encodeValue(SET, { table: 't', name: 's', keyType: 19, keyLength: 4, count: 2 })))
+  assert.equal(told(0), false)
+  assert.equal(told(2), false)
+  assert.equal(told(1), true)
+  assert.deepEqual(dump.result()?.sets, [set])
 })
 
 test('damaged dumps are told, never misread into a crash', () => {

@@ -46,7 +46,9 @@ function* kernelCuts({ chains, family }: FamilyProgram): Generator<Cut> {
     if (step.do !== 'lookup') return
     let at = 0
     for (const [i, p] of step.pieces.entries()) {
-      const [from, to] = [at, (at += p.size)]
+      const from = at
+      at += p.size
+      const to = at
       const kinds = dimsOf(p).map(d => (d === 'src' || d === 'dst' ? 'address' : d))
       const id = `${step.set.name} ${i} ${from} ${p.key} ${kinds.join()}`
       if (dimsOf(p).length === 0 || seen.has(id)) continue
@@ -191,7 +193,8 @@ function nameOf(value: bigint): string {
   const end = bytes.indexOf(0)
   return String.fromCharCode(...bytes.slice(0, end < 0 ? NAME_BYTES : end))
 }
-const numberOfName = (name: string): bigint =>
+/** A name as the kernel keeps it: 16 bytes, the rest of them zero. */
+export const numberOfName = (name: string): bigint =>
   Array.from({ length: NAME_BYTES }).reduce<bigint>((n, _, i) => (n << 8n) | BigInt(name.charCodeAt(i) || 0), 0n)
 
 const LETTERS: readonly string[] = [...'0123456789abcdefghijklmnopqrstuvwxyz']

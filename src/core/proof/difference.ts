@@ -6,7 +6,10 @@ import { ownMark } from './intent-walk.ts'
 import { CT, type Hop } from './kernel-walk.ts'
 import type { Cls, Domain, Domains } from './space.ts'
 
-/** A packet at a place: with the interfaces it comes and goes by, and its connection's state. */
+/**
+ * A packet at a place: with the interfaces it comes and goes by, and its connection's state. Of protocols without ports,
+ * `sport` and `dport` are what stands in their place (a rule that does not ask for the protocol reads it).
+ */
 export type PlacedPacket = Packet & {
   readonly iif: string
   /** Absent: it is for this host. */
@@ -50,8 +53,10 @@ export function packetOf(d: Domains, o: { family: Family; ctState: number; toHos
     protocol,
     src: src.label as Addr,
     dst: dst.label as Addr,
-    ...(hasPorts(protocol) && { sport: number(d.sport), dport: number(d.dport) }),
-    ...(protocol === (o.family === 4 ? 1 : 58) && { icmp: { type: number(d.type), code: number(d.code) } }),
+    dport: number(d.dport),
+    ...(protocol === (o.family === 4 ? 1 : 58)
+      ? { icmp: { type: number(d.type), code: number(d.code) } }
+      : { sport: number(d.sport) }),
     iif: iif.label,
     ...(!o.toHost && { oif: oif.label }),
     connection: o.ctState === CT.new ? 'new' : o.ctState === CT.invalid ? 'invalid' : 'established',
@@ -60,10 +65,14 @@ export function packetOf(d: Domains, o: { family: Family; ctState: number; toHos
 
 /** `new tcp 10.0.0.1:0 → 10.0.0.2:80, cali1 to eth0`. */
 export function printPacket(p: PlacedPacket): string {
-  const port = (n: number | undefined): string => (n === undefined ? '' : ` port ${n}`)
+  const port = (n: number | undefined): string => (hasPorts(p.protocol) ? ` port ${n}` : '')
   const icmp = p.icmp ? ` type ${p.icmp.type} code ${p.icmp.code}` : ''
+  const words = [p.sport, p.dport].map(n => n ?? 0)
+  const place =
+    hasPorts(p.protocol) || words.every(n => n === 0) ? '' : ` with ${words.join(' and ')} in place of ports`
   const to = p.oif === undefined ? 'to this host' : `to ${p.oif}`
-  return `${p.connection} ${protocolName(p.protocol)}${icmp} from ${p.src}${port(p.sport)} to ${p.dst}${port(p.dport)}, ${p.iif} ${to}`
+  const ends = `from ${p.src}${port(p.sport)} to ${p.dst}${port(p.dport)}`
+  return `${p.connection} ${protocolName(p.protocol)}${icmp}${place} ${ends}, ${p.iif} ${to}`
 }
 
 export const printHop = ({ chain, rule, verdict }: Hop): string => {

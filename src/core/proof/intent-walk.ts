@@ -146,11 +146,11 @@ export class IntentJudge {
       allow: causeVerdict(cause) === 'allow',
       causes: [...causes, printCause(cause)],
     })
-    stages: for (const stage of stages) {
+    following: for (const stage of stages) {
       for (const rule of stage.rules) {
         if (!this.#matches(w, rule, { peer, family })) continue
         if (rule.action === 'Log') causes.push(`Log ${printRule(rule.ref)}`)
-        else if (rule.action === 'Pass') continue stages
+        else if (rule.action === 'Pass') continue following
         else return decide({ kind: 'rule', rule: rule.ref, action: rule.action })
       }
       if (stage.defaultAction === 'Pass') continue

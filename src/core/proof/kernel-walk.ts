@@ -3,7 +3,7 @@
 // from (`pod4` of the source), so that a box is split by what they lead to and not by each number.
 
 import type { SetNode } from './lookup-set.ts'
-import type { ElementModel, Verdict } from './model.ts'
+import type { ElementModel, SetModel, Verdict } from './model.ts'
 import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
 import type { Prim } from './raw.ts'
 import type { Cls, Dim, Walk } from './space.ts'
@@ -165,7 +165,6 @@ export class KernelWalk {
           const found = this.#lookup(step)
           if (found === false) return undefined
           if (found === true || found.kind === 'continue') continue
-          if (found.kind === 'opaque') return { unknown: found.what }
           return found
         }
       }
@@ -269,20 +268,11 @@ export class KernelWalk {
   }
 
   /** `false`: the rule ends here; a verdict of the map's; or `true`, and the value is in the slot. */
-  #lookup({
-    pieces,
-    set,
-    not,
-    into,
-  }: Extract<Step, { do: 'lookup' }>): boolean | Verdict | { kind: 'opaque'; what: string } {
+  #lookup({ pieces, set, not, into }: Extract<Step, { do: 'lookup' }>): boolean | Verdict {
     const { model } = set
     const values = pieces.flatMap(p => this.#resolve(p))
     const doubt = model.volatile ? `set ${set.name}: ${model.volatile}` : values.find(v => v.kind === 'opaque')?.what
-    if (doubt !== undefined) {
-      if (into === 'verdict') return { kind: 'opaque', what: `a verdict map asked for ${doubt}` }
-      if (into !== undefined) this.#slots[into] = { kind: 'opaque', what: doubt, size: model.dataLength }
-      return this.#w.doubt(doubt)
-    }
+    if (doubt !== undefined) return this.#anyOf(model, doubt, not, into)
     let node: SetNode | undefined = set.root(values.map(v => v.size))
     for (const [i, v] of values.entries()) {
       if (v.kind === 'opaque') return false
@@ -295,6 +285,17 @@ export class KernelWalk {
       if (!node) break
     }
     return this.#found(node?.element ?? model.catchAll, not, into)
+  }
+
+  /** A key that is not known: any of the set's answers, or none. */
+  #anyOf(model: SetModel, doubt: string, not: boolean, into: 'verdict' | number | undefined): boolean | Verdict {
+    if (into !== 'verdict') {
+      if (into !== undefined) this.#slots[into] = { kind: 'opaque', what: doubt, size: model.dataLength }
+      return this.#w.doubt(doubt) !== (into === undefined && not)
+    }
+    const answers = new Set([...model.elements, model.catchAll].map(e => verdictText(e?.verdict)).filter(t => t !== ''))
+    const found = [...answers].find(() => this.#w.doubt(doubt))
+    return found !== undefined && parseVerdict(found)
   }
 
   #found(e: ElementModel | undefined, not: boolean, into: 'verdict' | number | undefined): boolean | Verdict {

@@ -5,6 +5,7 @@ import { LookupSet } from './lookup-set.ts'
 import {
   type Base,
   type Expr,
+  type HookName,
   NFPROTO,
   type RuleModel,
   type Ruleset,
@@ -115,11 +116,11 @@ class RuleCompiler {
     this.#c = c
   }
 
-  #put(step: Step): void {
+  #put(step: Step) {
     this.steps.push(step)
   }
 
-  #load(register: number | undefined, pieces: readonly Piece[]): void {
+  #load(register: number | undefined, pieces: readonly Piece[]) {
     this.#registers.set(word(register ?? 8), { pieces, bytes: pieces.reduce((n, p) => n + p.size, 0) })
   }
 
@@ -151,7 +152,7 @@ class RuleCompiler {
     return opaque(`an operation on ${dims.join()}`, p.size)
   }
 
-  expression(e: Expr): void {
+  expression(e: Expr) {
     const n = (attr: number): number | undefined => be32(e.at, e.attrs.get(attr))
     const data = (attr: number): { value?: Prim; verdict?: Verdict; size: number; bytes: Uint8Array } => {
       const a = e.attrs.get(attr)
@@ -209,7 +210,7 @@ class RuleCompiler {
     }
   }
 
-  #meta(dreg: number | undefined, key: number, sreg: number | undefined): void {
+  #meta(dreg: number | undefined, key: number, sreg: number | undefined) {
     const { family } = this.#c
     if (sreg !== undefined) {
       const name = key === META.priority ? 'priority' : key === META.mark ? 'mark' : undefined
@@ -248,9 +249,13 @@ class RuleCompiler {
     return found
   }
 
-  #cmp(pieces: readonly Piece[], op: number, bytes: Uint8Array): void {
+  #cmp(pieces: readonly Piece[], op: number, bytes: Uint8Array) {
     let at = 0
-    const values = pieces.map(p => prim(bytes, at, (at += p.size)))
+    const values = pieces.map(p => {
+      const from = at
+      at += p.size
+      return prim(bytes, from, at)
+    })
     const known = pieces.every(
       (p, i) => p.source.at !== 'index' || (p.ops.length === 0 && [0, 0x01000000].includes(values[i] as number)),
     )
@@ -268,7 +273,7 @@ class RuleCompiler {
     this.#put({ do: 'cmp', pieces, op, values })
   }
 
-  #bitwise(e: Expr, length: number): void {
+  #bitwise(e: Expr, length: number) {
     const n = (attr: number): number | undefined => be32(e.at, e.attrs.get(attr))
     const pieces = this.#read(n(1), length)
     const [mask, xor] = [e.attrs.get(4), e.attrs.get(5)]
@@ -286,7 +291,7 @@ class RuleCompiler {
     )
   }
 
-  #byteorder(sreg: number | undefined, dreg: number | undefined, length: number, unit: number): void {
+  #byteorder(sreg: number | undefined, dreg: number | undefined, length: number, unit: number) {
     // The kernel converts whole units: one byte in words of two is left alone.
     if (length < unit) return
     const pieces = this.#read(sreg, length)
@@ -295,7 +300,7 @@ class RuleCompiler {
     this.#load(dreg, [fits ? withOp(p!, { op: 'swap', unit: unit as 2 | 4, of: length }) : opaque('byteorder', length)])
   }
 
-  #lookup(name: string, sreg: number | undefined, dreg: number | undefined, not: boolean): void {
+  #lookup(name: string, sreg: number | undefined, dreg: number | undefined, not: boolean) {
     const set = this.#c.sets.get(name)
     if (!set) return this.#put({ do: 'unknown', what: `no set ${name}` })
     const { model } = set
@@ -396,4 +401,11 @@ export function compileFamily(ruleset: Ruleset, family: 4 | 6, ours: string): Fa
       .flatMap(t => t.chains.filter(c => c.base))
       .sort((a, b) => a.base!.priority - b.base!.priority)
   return { family, chains: compiled.flatMap(t => t.chains), ours: bases(true), others: bases(false) }
+}
+
+/** The base chains on a packet's whole way, everybody's, in the order in which it meets them. */
+export function wayOf({ ours, others }: FamilyProgram, toHost: boolean): ChainProgram[] {
+  const all = [...ours, ...others].sort((a, b) => a.base!.priority - b.base!.priority)
+  const hooks: readonly HookName[] = toHost ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']
+  return hooks.flatMap(hook => all.filter(c => c.base!.hook === hook))
 }

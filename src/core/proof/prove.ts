@@ -13,7 +13,7 @@ import { IntentJudge, type IntentResult } from './intent-walk.ts'
 import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
 import type { HookName, Ruleset } from './model.ts'
 import { NFPROTO } from './model.ts'
-import { type ChainProgram, compileFamily, type FamilyProgram } from './program.ts'
+import { type ChainProgram, compileFamily, type FamilyProgram, wayOf } from './program.ts'
 import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Walk } from './space.ts'
 
 export type Proof = {
@@ -219,12 +219,8 @@ class Part {
   /** The whole way of the box's packets, through everybody's chains. */
   #examine(box: Box, toHost: boolean): void {
     if (this.#p.full) return
-    const { ours, others } = this.#program
-    const all = [...ours, ...others].sort((a, b) => a.base!.priority - b.base!.priority)
-    const on = (hook: HookName): ChainProgram[] => all.filter(c => c.base!.hook === hook)
-    const way = toHost
-      ? [...on('prerouting'), ...on('input')]
-      : [...on('prerouting'), ...on('forward'), ...on('postrouting')]
+    const { ours } = this.#program
+    const way = wayOf(this.#program, toHost)
     const [family, ctState] = [this.#family, this.#ct]
     this.#p.explore([box], w => {
       if (this.#p.full) return
@@ -264,7 +260,7 @@ class Part {
     return this.#judge.forward(w, this.#family, { ctState: this.#ct, cut: false })
   }
 
-  #differ(w: Walk, d: Difference): void {
+  #differ(w: Walk, d: Difference) {
     const [doubt] = w.doubts
     if (doubt !== undefined) return this.#p.doubt(doubt, printPacket(d.packet))
     // One example for each way that the kernel goes wrong, and what it should have come to.

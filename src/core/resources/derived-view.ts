@@ -23,6 +23,11 @@ export class DerivedView {
     return this.#view
   }
 
+  /** What was given, without what it stands for. */
+  get stored(): Snapshot {
+    return this.#stored
+  }
+
   apply(changes: Iterable<Change<ResourceKey, Resource>>): Change<ResourceKey, Resource>[] {
     const touched = new Set<ResourceKey>()
     for (const { key, value } of changes) {

@@ -9,6 +9,7 @@ import { DEFAULT_CONFIG, decodeConfig, encodeConfig, type IpamConfig } from '../
 import { blocksPrefix, CONFIG_KEY, hostOwner, type Owner } from '../../core/ipam/keys.ts'
 import { type Answer, IpamError, type Plan, type Step } from '../../core/ipam/plan.ts'
 import { type IPPoolLike, isEnabled, type PoolUse, selectPools } from '../../core/ipam/pools.ts'
+import { renewHandle } from '../../core/ipam/reclaim.ts'
 import { type Release, releaseByHandle, releaseIps, releaseOwner } from '../../core/ipam/release.ts'
 import { blocksOf, type NodeBlocks, type PoolUtilisation, utilisation } from '../../core/ipam/utilisation.ts'
 import type { Addr, Family } from '../../core/net/addr.ts'
@@ -54,6 +55,11 @@ export type Ipam = {
   releaseIps(releases: readonly Release[]): Promise<readonly Addr[]>
   /** Gives the addresses released; none if there is no such handle. Repairs what a killed process left under it. */
   releaseByHandle(handle: string): Promise<readonly Addr[]>
+  /**
+   * The addresses that the handle has already, IPv4 first, kept from a collection that is about to take them back as
+   * nobody's: for an addition that is repeated.
+   */
+  renew(handle: string): Promise<readonly Addr[]>
   /** Gives up the node's blocks and gives them; addresses in use stay allocated. */
   releaseHost(node: string): Promise<readonly Prefix[]>
   utilisation(pools: readonly IPPoolLike[], reserved?: readonly Prefix[]): Promise<readonly PoolUtilisation[]>
@@ -102,6 +108,17 @@ async function answer(store: Store, step: Step): Promise<Answer> {
   }
 }
 
+/** All blocks that can be read. */
+export async function readBlocks(store: Store): Promise<readonly Block[]> {
+  const lists = await Promise.all(FAMILIES.map(family => store.list(blocksPrefix(family))))
+  return lists.flatMap(({ entries }) =>
+    entries.flatMap(entry => {
+      const opened = openBlock(toStored(entry))
+      return opened === 'corrupt' ? [] : [opened.block]
+    }),
+  )
+}
+
 /** Runs a plan to its end. A store that fails ends it where it stands, which every plan allows. */
 export async function runPlan<T>(store: Store, plan: Plan<T>): Promise<T> {
   let next = plan.next()
@@ -140,15 +157,7 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
     }
   }
 
-  const blocks = async (): Promise<readonly Block[]> => {
-    const lists = await Promise.all(FAMILIES.map(family => store.list(blocksPrefix(family))))
-    return lists.flatMap(({ entries }) =>
-      entries.flatMap(entry => {
-        const opened = openBlock(toStored(entry))
-        return opened === 'corrupt' ? [] : [opened.block]
-      }),
-    )
-  }
+  const blocks = () => readBlocks(store)
 
   return {
     autoAssign: request =>
@@ -187,6 +196,7 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
       }),
     releaseIps: releases => inTurn(() => run(releaseIps(releases))),
     releaseByHandle: handle => inTurn(() => run(releaseByHandle(handle))),
+    renew: handle => inTurn(async () => (await run(renewHandle(handle))).sort((a, b) => familyOf(a) - familyOf(b))),
     releaseHost: node => inTurn(() => run(releaseOwner(hostOwner(node)))),
     utilisation: async (pools, reserved = []) => utilisation(pools, await blocks(), reserved),
     blocksOf: async node => blocksOf(node, await blocks()),

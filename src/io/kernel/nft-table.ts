@@ -135,12 +135,18 @@ export class NftConnection {
           table(w)
           putAttribute(w, 2, text, set)
         }
-        this.#dump(
-          `read set ${set}`,
-          'GETSETELEM',
-          body,
-          each(b => dump.elements(set, b)),
-        )
+        const read = () =>
+          this.#dump(
+            `read set ${set}`,
+            'GETSETELEM',
+            body,
+            each(b => dump.elements(set, b)),
+          )
+        read()
+        for (let attempt = 1; !dump.isWhole(set); attempt++) {
+          if (attempt === READ_TRIES) return 'changed'
+          read()
+        }
       }
       this.#dump(
         'read rules',
