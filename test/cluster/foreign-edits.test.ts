@@ -30,12 +30,23 @@ after(async () => {
 const nft = (...args: string[]): string =>
   execFileSync('ip', ['netns', 'exec', names(PREFIX).node(NODE), 'nft', ...args], { encoding: 'utf8', stdio: 'pipe' })
 
-/** The objects of the listing, in an order of their own: a table made anew lists them otherwise. */
-const listing = (): string[] =>
-  nft('-s', 'list', 'table', 'inet', 'gingham')
-    .split('\n\n')
-    .map(s => s.replace(/\}\s*$/, '').trim())
-    .sort()
+/** The objects of the listing, each in a form that does not depend on the order in which it was filled. */
+const listing = (): Set<string> => {
+  const objects = nft('-s', 'list', 'table', 'inet', 'gingham').split('\n\n')
+  const plainly = (o: string): string =>
+    o
+      .replace(/table inet gingham/, '')
+      .replace(/[{}\s]+/g, ' ')
+      .trim()
+  return new Set(
+    objects.map(o =>
+      plainly(o)
+        .split(/, | elements = /)
+        .sort()
+        .join(', '),
+    ),
+  )
+}
 
 type Edit = { at: string; by: string; what: string[] }
 const lastEdit = async (): Promise<Edit | null> =>
@@ -107,10 +118,7 @@ for (const { title, edit, says } of EDITS) {
     assert.match(found.by, /^nft \(pid \d+\)/)
     assert.match(found.what.join('\n'), says)
     // What was added is removed when no packet can be in it any more.
-    const differs = (): string[] =>
-      listing()
-        .filter(o => !before.includes(o))
-        .concat(before.filter(o => !listing().includes(o)))
+    const differs = (): string[] => [...listing().symmetricDifference(before)]
     for (let i = 0; i < 60 && differs().length > 0; i++) await delay(50)
     assert.deepEqual(differs().slice(0, 3), [], 'everything is as it was')
   })
