@@ -2,10 +2,11 @@
 // whoever follows (the classifier). Users of a set are counted; a set without users is gone.
 import type { Addr } from '../net/addr.ts'
 import { type Prefix, prefixContains } from '../net/prefix.ts'
-import { matches } from '../selector/match.ts'
+import { NAMESPACE_LABEL } from '../resources/kinds/network-set.ts'
+import { type Labels, matches } from '../selector/match.ts'
 import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
 import type { PortTerm, SetId } from './intent.ts'
-import { type Item, type ItemIndex, neededBy } from './items.ts'
+import { addTo, type Item, type ItemIndex, type Need, needsOf, removeFrom } from './items.ts'
 import { netsId, netsTitle, portScope, portsNamed, split } from './sets.ts'
 
 /** A member may be in a set through several items: it is counted. */
@@ -43,8 +44,8 @@ export type MemberChange = {
 export class ActiveSets {
   readonly #items: ItemIndex
   readonly #sets = new Map<SetId, ActiveSet>()
-  /** Sets by the label that a member must have; those without such a label are asked for every item. */
-  readonly #byLabel = new Map<string, Set<Following>>()
+  /** Sets by a label and value (or any) that a member must have; those without such a need are asked for every item. */
+  readonly #byNeed = new Map<string, Set<Following>>()
   readonly #always = new Set<Following>()
   readonly #following = new Map<SetId, Following>()
   readonly #named = new Map<string, NamedPort>()
@@ -134,8 +135,7 @@ export class ActiveSets {
     if (!following) return
     this.#following.delete(id)
     this.#always.delete(following)
-    const needed = following.selector && neededBy(following.selector)
-    if (needed) this.#byLabel.get(needed.label)?.delete(following)
+    for (const key of needKeys(following.selector)) removeFrom(this.#byNeed, key, following)
   }
 
   releasePortName(scope: string): void {
@@ -167,11 +167,14 @@ export class ActiveSets {
 
   #candidates(item: Item): Set<Following> {
     const found = new Set(this.#always)
-    const see = (label: string): void => {
-      for (const following of this.#byLabel.get(label) ?? []) found.add(following)
+    const see = (labels: Labels): void => {
+      for (const [label, value] of Object.entries(labels)) {
+        for (const following of this.#byNeed.get(needKey(label, value)) ?? []) found.add(following)
+        for (const following of this.#byNeed.get(needKey(label, undefined)) ?? []) found.add(following)
+      }
     }
-    for (const label of Object.keys(item.own)) see(label)
-    for (const name of item.profiles) for (const label of Object.keys(this.#items.profileLabels(name) ?? {})) see(label)
+    see(item.own)
+    for (const name of item.profiles) see(this.#items.profileLabels(name) ?? {})
     return found
   }
 
@@ -198,12 +201,9 @@ export class ActiveSets {
   #follow(following: Following): void {
     const { set, selector } = following
     this.#following.set(set.id, following)
-    const needed = selector && neededBy(selector)
-    if (needed) {
-      const list = this.#byLabel.get(needed.label)
-      if (list) list.add(following)
-      else this.#byLabel.set(needed.label, new Set([following]))
-    } else this.#always.add(following)
+    const keys = needKeys(selector)
+    for (const key of keys) addTo(this.#byNeed, key, following)
+    if (keys.length === 0) this.#always.add(following)
     for (const item of selector ? this.#items.candidates(selector) : this.#items.all()) this.#join(following, item)
   }
 
@@ -265,6 +265,18 @@ export class ActiveSets {
     }
     return change
   }
+}
+
+const needKey = (label: string, value: string | undefined): string =>
+  value === undefined ? label : `${label}\0${value}`
+
+/** Where a selector is found by an item's labels: one need is enough, and a namespace says the least. */
+function needKeys(selector: Selector | undefined): string[] {
+  if (!selector) return []
+  const weight = ({ label, values }: Need): number => (label === NAMESPACE_LABEL ? 1000 : 0) + (values?.length ?? 500)
+  const [need] = needsOf(selector).sort((a, b) => weight(a) - weight(b))
+  if (!need) return []
+  return need.values ? need.values.map(value => needKey(need.label, value)) : [needKey(need.label, undefined)]
 }
 
 const pairsOf = (item: Item, name: string): Set<string> =>

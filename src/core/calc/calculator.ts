@@ -209,10 +209,9 @@ export class Calculator {
     }
     const item = this.#items.get(key)!
     const member = { key, self: this.#labelled(item) }
-    const groups = {
-      ingress: this.#groups.join('ingress', this.#sources(item, 'ingress'), member),
-      egress: this.#groups.join('egress', this.#sources(item, 'egress'), member),
-    }
+    const governing = this.#governing(item)
+    const join = (d: Direction): LiveGroup => this.#groups.join(d, this.#sources(item, governing, d), member)
+    const groups = { ingress: join('ingress'), egress: join('egress') }
     const { metadata, spec } = resource
     const name = `${metadata.namespace}/${spec.pod ?? spec.workload ?? metadata.name}`
     this.endpoints.set(key, { key, name, interfaceName: spec.interfaceName!, addresses: item.addresses, groups })
@@ -244,13 +243,19 @@ export class Calculator {
     return { ...item, labels: Object.assign(labels, item.own) }
   }
 
-  /** The tiers with policies for the endpoint in order, then its profiles. */
-  #sources(item: Item, direction: Direction): LiveSource[] {
+  #governing(item: Item): Active[] {
     const labels = this.#items.labels(item)
+    const found: Active[] = []
+    for (const active of this.#policies.values()) if (matches(active.policy.selector, labels)) found.push(active)
+    return found
+  }
+
+  /** The tiers with policies for the endpoint in order, then its profiles. */
+  #sources(item: Item, governing: readonly Active[], direction: Direction): LiveSource[] {
     const byTier = new Map<string, Active[]>()
-    for (const active of this.#policies.values()) {
-      const { tier, types, selector } = active.policy
-      if (!types.includes(direction) || !matches(selector, labels)) continue
+    for (const active of governing) {
+      const { tier, types } = active.policy
+      if (!types.includes(direction)) continue
       const list = byTier.get(tier)
       if (list) list.push(active)
       else byTier.set(tier, [active])

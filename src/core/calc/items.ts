@@ -19,27 +19,25 @@ export type Item = {
   readonly ports: readonly EndpointPort[]
 }
 
-/** A label value that any item matching a selector must have; `undefined` as value: any value. */
-type Needed = { readonly label: string; readonly values: readonly string[] | undefined }
+/** What any item matching a selector must have: one of the label's values; without `values`: any value. */
+export type Need = { readonly label: string; readonly values: readonly string[] | undefined }
 
-/** What a selector needs of a label, if there is such a label; the narrowest that is easy to see. */
-export function neededBy(selector: Selector): Needed | undefined {
+/** The needs of a selector, as far as they are easy to see; each is necessary, none need be sufficient. */
+export function needsOf(selector: Selector): Need[] {
   switch (selector.op) {
     case '==':
-      return { label: selector.label, values: [selector.value] }
+      return [{ label: selector.label, values: [selector.value] }]
     case 'in':
-      return { label: selector.label, values: selector.values }
+      return [{ label: selector.label, values: selector.values }]
     case 'has':
     case 'contains':
     case 'starts with':
     case 'ends with':
-      return { label: selector.label, values: undefined }
-    case 'and': {
-      const all = selector.operands.map(neededBy).filter(n => n !== undefined)
-      return all.sort((a, b) => (a.values?.length ?? 1e9) - (b.values?.length ?? 1e9))[0]
-    }
+      return [{ label: selector.label, values: undefined }]
+    case 'and':
+      return selector.operands.flatMap(needsOf)
     default:
-      return undefined
+      return []
   }
 }
 
@@ -102,19 +100,27 @@ export class ItemIndex {
     }
   }
 
-  /** Every item that could match, and perhaps more. */
+  /** Every item that could match, and perhaps more: those that satisfy the need which the fewest satisfy. */
   candidates(selector: Selector): Iterable<Item> {
-    const needed = neededBy(selector)
-    if (!needed) return this.#items.values()
-    const { label, values } = needed
-    const found = new Set<Item>()
-    const index = this.#indexOf(label)
-    for (const value of values ?? index.keys()) for (const item of index.get(value) ?? []) found.add(item)
-    for (const [name, labels] of this.#profileLabels) {
-      if (!Object.hasOwn(labels, label) || (values && !values.includes(labels[label]!))) continue
-      for (const item of this.#byProfile.get(name) ?? []) found.add(item)
+    let best: { readonly count: number; readonly sets: readonly ReadonlySet<Item>[] } | undefined
+    for (const need of needsOf(selector)) {
+      const sets = this.#satisfying(need)
+      const count = sets.reduce((sum, set) => sum + set.size, 0)
+      if (!best || count < best.count) best = { count, sets }
     }
-    return found
+    if (!best) return this.#items.values()
+    if (best.sets.length === 1) return best.sets[0]!
+    return new Set(best.sets.flatMap(set => [...set]))
+  }
+
+  #satisfying({ label, values }: Need): ReadonlySet<Item>[] {
+    const index = this.#indexOf(label)
+    const own = [...(values ?? index.keys())].flatMap(value => index.get(value) ?? [])
+    const lent = [...this.#profileLabels].flatMap(([name, labels]) => {
+      if (!Object.hasOwn(labels, label) || (values && !values.includes(labels[label]!))) return []
+      return this.#byProfile.get(name) ?? []
+    })
+    return [...own, ...lent]
   }
 
   #indexOf(label: string): Map<string, Set<Item>> {
