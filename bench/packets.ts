@@ -63,6 +63,14 @@ function writeTable(path: PacketPath, table: NftTable): void {
   }
 }
 
+/** Any chain of this type makes the kernel give every new flow a place in its table of translations. */
+const NAT = `table inet translation {
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+  }
+}
+`
+
 const compiled = (shape: Shape): NftTable =>
   canonicalTable(policyTable(classify(computeIntent(derived(scenario(shape).snapshot), NODE))))
 
@@ -104,6 +112,7 @@ function table(variants: readonly Variant[]): string {
 }
 
 const CT = 'connection tracking alone'
+const CT_NAT = 'connection tracking and NAT, no rules'
 
 try {
   os.setPriority(-20)
@@ -112,6 +121,10 @@ try {
     variant('no rules', undefined, () => undefined),
     variant(CT, undefined, path => nft(path, CONNTRACK)),
     ...SIZES.map(n => variant('gingham', n, (path, shape) => writeTable(path, compiled(shape)))),
+    variant(CT_NAT, undefined, path => nft(path, CONNTRACK + NAT)),
+    variant('gingham, masquerading pool', SIZES[0], (path, shape) =>
+      writeTable(path, compiled({ ...shape, masquerade: true })),
+    ),
     ...SIZES.map(n => variant('linear', n, (path, shape) => nft(path, calicoChain(shape)))),
   ]
   // One round to warm up, which is not counted.
@@ -125,7 +138,8 @@ try {
   report(
     'packets',
     `## What a packet costs\n\nPod to pod on one node, IPv4 UDP; medians of ${RUNS} interleaved runs, in brackets the middle half. ` +
-      `Everything includes the generator, the veths and routing ("no rules").\n\n${table(variants)}`,
+      `Everything includes the generator, the veths and routing ("no rules"). ` +
+      `A node that masquerades (a pool with natOutgoing, or kube-proxy) pays for NAT on every first packet, with or without policy.\n\n${table(variants)}`,
   )
 } finally {
   for (const path of paths) path.close()

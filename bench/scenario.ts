@@ -3,13 +3,14 @@
 // Everything is a typed resource, so that a benchmark may change one and feed the change to whatever it measures.
 import {
   type GlobalNetworkPolicy,
+  type IPPool,
   keyOf,
   type Resource,
   type Snapshot,
   snapshotOf,
   type WorkloadEndpoint,
 } from '../src/core/resources/resource.ts'
-import { DEFAULT_TIER, endpoint, globalPolicy } from '../test/support/resources.ts'
+import { DEFAULT_TIER, endpoint, globalPolicy, resource } from '../test/support/resources.ts'
 
 export const NODE = 'node0'
 /** The pods of the node: what they are called and where. */
@@ -23,6 +24,8 @@ export type Shape = {
   readonly members: number
   /** Addresses of one remote endpoint; more make the same sets with fewer resources. */
   readonly addressesPerEndpoint?: number
+  /** With a pool whose pods are masqueraded when they speak to the world. */
+  readonly masquerade?: boolean
 }
 
 export type Scenario = {
@@ -40,6 +43,13 @@ const FIRST_PORT = 20_000
 
 export const portOf = (rule: number): number => FIRST_PORT + (rule % PORTS)
 export const setLabel = (rule: number): string => `s${rule}`
+
+const POOL: IPPool = resource({
+  apiVersion: 'projectcalico.org/v3',
+  kind: 'IPPool',
+  metadata: { name: 'pods' },
+  spec: { cidr: '10.64.0.0/10', natOutgoing: true },
+})
 
 /** The policy with this number; its rules are those from `index * rulesPerPolicy` on. */
 export function policy(index: number, rulesPerPolicy: number): GlobalNetworkPolicy {
@@ -73,6 +83,7 @@ export function scenario(shape: Shape): Scenario {
   const last = { set: setLabel(rules - 1) }
   const resources: Resource[] = [
     DEFAULT_TIER,
+    ...(shape.masquerade ? [POOL] : []),
     endpoint({ name: SENDER.name, node: NODE, addresses: [SENDER.address], labels: last }),
     endpoint({ name: RECEIVER.name, node: NODE, addresses: [RECEIVER.address], labels: { role: 'server' } }),
     ...remote,

@@ -24,7 +24,7 @@ import { openLab, type PodLab } from '../support/pod-lab.ts'
 import { BEYOND, FLOWS, MARKER, NODE, PODS, type State, states } from '../support/policy-edits.ts'
 import { type Misjudged, Traffic, type TrafficReport } from '../support/traffic.ts'
 
-const EDITS = process.env.GINGHAM_SOAK_MINUTES ? 10_000 : 120
+const EDITS = process.env.GINGHAM_SOAK_MINUTES ? 10_000 : 150
 /** A writer without discipline must be caught within this many edits. */
 const PATIENCE = 100_000
 const ROUND = 1000
@@ -132,17 +132,21 @@ async function watch({
     flows: flows.map(f => FLOWS[f]!),
     allowed: all.map(s => flows.map(f => s.allowed[f]!)),
   })
-  await traffic.batches(2)
-  let at = 0
-  for (let edit = 0; edit < edits; edit++) {
-    // Every way from one variant to another comes up: steps of 1, 2, 3, 1, ... around the circle.
-    at = (at + 1 + (edit % (variants.length - 1))) % variants.length
-    traffic.begin(variants[at]!)
-    writer.write(state(variants[at]!).snapshot)
-    traffic.done()
-    if (!hurried) await traffic.batches(2)
+  try {
+    await traffic.batches(2)
+    let at = 0
+    for (let edit = 0; edit < edits; edit++) {
+      // Every way from one variant to another comes up: steps of 1, 2, 3, 1, ... around the circle.
+      at = (at + 1 + (edit % (variants.length - 1))) % variants.length
+      traffic.begin(variants[at]!)
+      writer.write(state(variants[at]!).snapshot)
+      traffic.done()
+      if (!hurried) await traffic.batches(2)
+    }
+    return await traffic.stop()
+  } finally {
+    await traffic.close()
   }
-  return await traffic.stop()
 }
 
 function describeWrong(sort: string, { kind, flow, from, to, packets }: Misjudged): string {

@@ -28,6 +28,8 @@ export class IpamWorld {
   readonly held = new Map<Addr, string>()
   readonly reclaimed: Reclaimed = { addresses: 0, blocks: 0, handles: 0, nodes: 0 }
   #now = 0
+  /** What the agents' watches have told them of `resources`. */
+  #told: ReadonlyMap<ResourceKey, Resource> = new Map()
   readonly #collectors = new Map<string, IpamCollector>()
 
   constructor(store: Store, nodes: readonly string[]) {
@@ -78,6 +80,11 @@ export class IpamWorld {
     for (const [address, holder] of this.held) if (holder === handle) this.held.delete(address)
   }
 
+  /** The watches catch up; until then the collectors see an older cluster. */
+  tell(): void {
+    this.#told = new Map(this.resources)
+  }
+
   /** A collector of the node over a store of its own, with marks of its own. */
   collector(node: string, ipam: IpamCollection = openCollection(this.store)): IpamCollector {
     const get = async (kind: string, { name, namespace }: { name: string; namespace?: string }) => {
@@ -89,7 +96,7 @@ export class IpamWorld {
     return new IpamCollector({
       node,
       ipam,
-      snapshot: () => this.resources,
+      snapshot: () => this.#told,
       resources: { get, list: async () => ({ items: [], undecodable: [], revision: 0 }) } as never,
       now: () => this.#now,
       log: silent,
@@ -110,6 +117,7 @@ export class IpamWorld {
 
   /** One look of every living node's collector, then time passes. */
   async collect(passMs = LEAK_GRACE_MS): Promise<void> {
+    this.tell()
     for (const node of this.nodes) await this.#collectorOf(node).tick()
     this.#now += passMs
   }

@@ -104,6 +104,11 @@ export class Traffic {
     }
   }
 
+  /** Ends the thread, whatever it does; to be called however the watch ended. */
+  async close(): Promise<void> {
+    await this.#worker.terminate()
+  }
+
   async stop(): Promise<TrafficReport> {
     Atomics.store(this.#words, WORD.STOP, 1)
     return await Promise.race([this.#end, this.#failed])

@@ -1,10 +1,13 @@
-// DEL and GC: the host's end, the annotations, the addresses, each if it is the container's. What is missing is fine,
-// and one failure does not keep the other steps from being tried; the last one, IPAM's, is what the runtime hears.
+// DEL and GC: the host's end, the annotations, the connections of its addresses, the addresses, each if it is the
+// container's. What is missing is fine, and one failure does not keep the other steps from being tried; the last one is
+// what the runtime hears, which then calls again.
 import { CNI_ERROR, CniError } from '../../core/cni/error.ts'
 import { containerOf, handleOf } from '../../core/cni/handle.ts'
 import { CONTAINER_ID } from '../../core/cni/pod-wishes.ts'
 import type { NetworkRequest } from '../../core/cni/request.ts'
+import { readHandleAddresses } from '../../io/cni/handles.ts'
 import { disconnectPod, ownedInterfaces, ownerOf } from '../../io/cni/pod-network.ts'
+import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { withdrawContainer } from './cni-container.ts'
 import { type CniDeps, requireReady, step, stepError } from './cni-deps.ts'
 import { findPod, type PodName, podInterface, withdrawPod } from './cni-pod.ts'
@@ -30,6 +33,10 @@ export async function remove(deps: CniDeps, gone: Gone): Promise<void> {
   await attempt('cannot withdraw the endpoint', () =>
     pod === undefined ? withdrawContainer(deps, containerId) : withdrawPod(deps, pod, containerId),
   )
+  // Before anybody else can be given them: what the kernel remembers as allowed was allowed to this container.
+  await attempt(`cannot forget the connections of ${handle}`, async () => {
+    flushAddresses(await readHandleAddresses(deps.resources.store, handle), deps.hostNetns)
+  })
   await attempt(`cannot release the addresses of ${handle}`, () => deps.ipam.releaseByHandle(handle))
   const last = failures.at(-1)
   if (last !== undefined) throw last

@@ -103,12 +103,13 @@ export class PolicyDataplane {
   }
 
   /**
-   * Before anything is known: a node without our table gets one in which every pod interface drops. A table that is there
-   * stays as it is until the datastore has told what it should be.
+   * Before anything is known: a node without our table gets one in which every pod interface drops (the table itself is
+   * there: reading takes ownership of it). One that decides something stays as it is until the datastore has told what
+   * it should be.
    */
   failClosed(): void {
     this.#read()
-    if (this.#tracker.found.exists) return
+    if (this.#tracker.found.chains.size > 0) return
     this.#write()
     this.#log.info('no policy table found: pod interfaces drop until policy is known')
   }

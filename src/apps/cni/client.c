@@ -6,16 +6,23 @@
  * the variables are headers (CNI_CONTAINERID becomes Cni-Containerid), percent-encoded outside printable ASCII. Status
  * 200 means success, anything else failure; the body is the CNI result or error.
  *
+ * A DEL that no agent takes is remembered: its request, as it would have been sent, becomes a file in the folder
+ * `<socket>.del`, and the runtime hears success, so that a container can go while the agent is away. The agent does what
+ * stands in the folder when it serves again.
+ *
  * The socket's path: $GINGHAM_CNI_SOCKET, else the first line of the file `<this program>.socket`, else the default.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -25,6 +32,10 @@
 #ifndef TIME_LIMIT
 #define TIME_LIMIT 90 /* seconds; Calico gives a CNI operation as long */
 #endif
+
+/* What may wait for an agent: a request has a few kilobytes, and a node has at most some hundred containers. */
+#define LARGEST_REQUEST (64 * 1024)
+#define MOST_FILES 4096
 
 /* Error codes of the CNI specification, "Error". */
 enum { INVALID_ENVIRONMENT = 4, IO_FAILURE = 5, TRY_AGAIN_LATER = 11, NOT_AVAILABLE = 50 };
@@ -36,6 +47,7 @@ struct text {
 
 /* The specification version of the configuration, so that errors carry it as well; the newest without one. */
 static char cni_version[16] = "1.1.0";
+static char spool[sizeof((struct sockaddr_un *)0)->sun_path + 8], remembered[512];
 static char socket_path[sizeof((struct sockaddr_un *)0)->sun_path] = DEFAULT_SOCKET;
 /* Made ahead, because a signal handler may only write. */
 static char too_late[512];
@@ -92,6 +104,57 @@ static void fail(int code, const char *msg, const char *details) {
   struct text json = error_json(code, msg, details);
   write_all(STDOUT_FILENO, json.bytes, json.length);
   exit(1);
+}
+
+/* A container id and an interface name that can stand in a file's name, as the specification wants them. */
+static int is_plain(const char *name, size_t most) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+  size_t length = name == NULL ? 0 : strlen(name);
+  return length > 0 && length <= most && name[0] != '.' && name[0] != '-' && strspn(name, allowed) == length;
+}
+
+static int count_files(const char *folder) {
+  DIR *dir = opendir(folder);
+  int count = 0;
+  if (dir == NULL) return -1;
+  while (readdir(dir) != NULL) count++;
+  closedir(dir);
+  return count;
+}
+
+/* Where this request is remembered, in a folder that is made if need be; 0, or why not. */
+static const char *find_place(void) {
+  const char *container = getenv("CNI_CONTAINERID"), *interface = getenv("CNI_IFNAME");
+  if (!is_plain(container, 128) || !is_plain(interface, 15)) return "the container or interface name is not valid";
+  snprintf(spool, sizeof spool, "%s.del", socket_path);
+  if (mkdir(spool, 0700) < 0 && errno != EEXIST) return strerror(errno);
+  if (count_files(spool) > MOST_FILES) return "too many requests wait for the agent";
+  snprintf(remembered, sizeof remembered, "%s/%s-%s.http", spool, container, interface);
+  return NULL;
+}
+
+static int sync_folder(const char *folder) {
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int result = fd < 0 ? -1 : fsync(fd);
+  if (fd >= 0) close(fd);
+  return result;
+}
+
+/* Makes the request a file, whole or not at all and also after a loss of power; NULL, or why not. */
+static const char *remember(const struct text *request) {
+  char fresh[sizeof remembered + 32];
+  const char *why = find_place();
+  if (why != NULL) return why;
+  if (request->length > LARGEST_REQUEST) return "the network configuration is too long to be remembered";
+  snprintf(fresh, sizeof fresh, "%s.%ld.new", remembered, (long)getpid());
+  int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return strerror(errno);
+  if (write(fd, request->bytes, request->length) == (ssize_t)request->length && fsync(fd) == 0 && close(fd) == 0 &&
+      rename(fresh, remembered) == 0 && sync_folder(spool) == 0)
+    return NULL;
+  why = strerror(errno);
+  unlink(fresh);
+  return why;
 }
 
 static void no_answer(const char *why) {
@@ -182,11 +245,12 @@ static struct text make_request(const struct text *config) {
   return request;
 }
 
+/* Gives a connection, or -1 with errno. */
 static int connect_agent(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   strcpy(address.sun_path, socket_path);
-  if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) no_answer(strerror(errno));
+  if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) return -1;
   return fd;
 }
 
@@ -252,7 +316,14 @@ int main(void) {
   }
 
   struct text request = make_request(&config);
-  int fd = connect_agent();
+  int is_del = strcmp(command, "DEL") == 0, fd = connect_agent();
+  if (fd < 0) {
+    const char *why = strerror(errno), *not_remembered = is_del ? remember(&request) : why;
+    if (not_remembered != NULL) no_answer(not_remembered);
+    /* An agent that began to serve just now may have looked at the folder before the file was there. */
+    fd = connect_agent();
+    if (fd < 0) return 0;
+  }
   for (size_t sent = 0; sent < request.length;) {
     ssize_t n = write(fd, request.bytes + sent, request.length - sent);
     if (n < 0 && errno == EINTR) continue;
@@ -260,14 +331,21 @@ int main(void) {
     if (n <= 0) break;
     sent += (size_t)n;
   }
-  int broken = read_all(fd, &reply);
-  char *end = strstr(reply.bytes, "\r\n\r\n");
-  if (end == NULL || sscanf(reply.bytes, "HTTP/1.%*d %d", &status) != 1)
-    no_answer(broken ? strerror(errno) : "the connection ended before a reply");
-  char *body = end + 4;
-  long length = whole_body(reply.bytes, body, reply.length - (size_t)(body - reply.bytes));
-  /* Half a result must not look like a result. */
-  if (length < 0) no_answer("the reply is not whole");
+  const char *why = read_all(fd, &reply) < 0 ? strerror(errno) : "the connection ended before a reply";
+  char *end = strstr(reply.bytes, "\r\n\r\n"), *body = end == NULL ? NULL : end + 4;
+  long length = -1;
+  if (end != NULL && sscanf(reply.bytes, "HTTP/1.%*d %d", &status) == 1) {
+    length = whole_body(reply.bytes, body, reply.length - (size_t)(body - reply.bytes));
+    why = "the reply is not whole";
+  }
+  /* Half a result must not look like a result. An agent that died at its work has the request to do again. */
+  if (length < 0) {
+    if (is_del) why = remember(&request);
+    if (why == NULL) return 0;
+    no_answer(why);
+  }
+  /* Done, or refused for a reason that the runtime hears: nothing is left to remember. */
+  if (*remembered != 0) unlink(remembered);
   write_all(STDOUT_FILENO, body, (size_t)length);
   return status == 200 ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 import type { Block } from '../calc/blocks.ts'
 import type { LiveProgram } from '../calc/groups.ts'
 import type { ResolvedRule, SetId, Stage } from '../calc/intent.ts'
+import { addTo } from '../calc/items.ts'
 import type { AtomIndex } from './atom-index.ts'
 import { type AtomKey, NOWHERE } from './atoms.ts'
 import type { Outcome, OutcomeName } from './outcome.ts'
@@ -31,6 +32,7 @@ export class LiveTable {
   readonly #asked = new Map<SetId, number>()
   /** Rows by the asked sets that an atom is in; a cache. */
   readonly #made = new Map<string, MadeRow>()
+  readonly #madeWith = new Map<SetId, Set<string>>()
   #changed = new Set<AtomKey>()
 
   constructor(program: LiveProgram, atoms: AtomIndex, store: RowStore) {
@@ -75,12 +77,16 @@ export class LiveTable {
     const all = this.#otherwise === undefined || !sameShape(before, program) || rules.some(r => r.peerIn.length === 0)
     if (all) {
       this.#made.clear()
+      this.#madeWith.clear()
       this.#setOtherwise()
       for (const atom of this.#atoms.keys()) this.add(atom)
       return
     }
     const sets = new Set(rules.flatMap(setsOfRule))
-    for (const key of this.#made.keys()) if (key.split(' ').some(id => sets.has(id as SetId))) this.#made.delete(key)
+    for (const id of sets) {
+      for (const key of this.#madeWith.get(id) ?? []) this.#made.delete(key)
+      this.#madeWith.delete(id)
+    }
     for (const id of sets) for (const atom of this.#atoms.bySet.get(id) ?? []) this.add(atom)
   }
 
@@ -126,6 +132,7 @@ export class LiveTable {
     const maker = new RowMaker(this.#program, o => void outcomes.set(o.name, o))
     const made = { row: maker.row(this.#stagesFor(new Set(vector))), outcomes }
     this.#made.set(key, made)
+    for (const id of vector) addTo(this.#madeWith, id, key)
     return made
   }
 

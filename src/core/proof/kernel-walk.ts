@@ -37,6 +37,8 @@ export type KernelResult = {
 /** ct state bits as nft has them. */
 export const CT = { invalid: 1, established: 2, related: 4, new: 8, untracked: 64 } as const
 const CONNTRACK_PRIORITY = -200
+/** The kernel has no circles of chains; what is read may have been changed meanwhile. */
+const MAX_HOPS = 10_000
 
 export type KernelOptions = {
   readonly family: 4 | 6
@@ -98,7 +100,7 @@ export class KernelWalk {
     this.#ct = early ? CT.invalid : this.#o.ctState
     const stack: Frame[] = []
     let at: Frame = { chain: from, next: 0 }
-    for (;;) {
+    for (let hops = 0; ; ) {
       const rule = at.chain.rules[at.next++]
       if (!rule) {
         const caller = stack.pop()
@@ -129,6 +131,7 @@ export class KernelWalk {
       const { cut } = this.#o
       if (kind === 'goto' && stack.length === 0 && to === cut?.chain && this.#w.ask('oif', 'is cut', cut.isCut))
         return { verdict: 'cut' }
+      if (++hops > MAX_HOPS) return { verdict: 'unknown', what: 'chains that lead in a circle' }
       if (kind === 'jump') stack.push(at)
       at = { chain: to, next: 0 }
     }

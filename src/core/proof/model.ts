@@ -79,6 +79,8 @@ export type Ruleset = { readonly generation: number; readonly tables: readonly T
 
 const FLAG = { INTERVAL: 4, MAP: 8, TIMEOUT: 0x10, EVAL: 0x20, OBJECT: 0x40, CONCAT: 0x80 } as const
 const VERDICT_TYPE = 0xffffff00
+/** All registers together. */
+const DATA_BYTES = 64
 
 export function verdictOf(b: Uint8Array, data: Attr): { value?: Prim; verdict?: Verdict } {
   const d = byType(inner(b, data))
@@ -105,10 +107,12 @@ function setHead(b: Uint8Array, a: ReadonlyMap<number, Attr>): SetHead {
         : flags & FLAG.OBJECT
           ? 'it leads to objects'
           : undefined
+  const [keyLength, dataLength] = [be32(b, a.get(5)) ?? 0, be32(b, a.get(7)) ?? 0]
+  if (keyLength > DATA_BYTES || dataLength > DATA_BYTES) throw new RawError('a set of longer data than registers hold')
   return {
     name: text(b, a.get(2)) ?? '',
-    keyLength: be32(b, a.get(5)) ?? 0,
-    dataLength: be32(b, a.get(7)) ?? 0,
+    keyLength,
+    dataLength,
     isMap: (flags & FLAG.MAP) !== 0,
     isVerdictMap: be32(b, a.get(6)) === VERDICT_TYPE,
     tree: (flags & FLAG.INTERVAL) !== 0 && (flags & FLAG.CONCAT) === 0,
@@ -224,7 +228,13 @@ export function decodeRuleset(raw: RawRuleset): Ruleset {
   each(raw.elements, (b, a, d) => {
     const set = d.sets.get(text(b, a.get(2)) ?? '')
     const list = a.get(3)
-    if (set && list) for (const item of inner(b, list)) set.found.push(element(b, item))
+    for (const item of set && list ? inner(b, list) : []) {
+      const found = element(b, item)
+      const { key, keyEnd } = found.element
+      if (!found.catchAll && (key.length !== set!.head.keyLength || keyEnd.length !== key.length))
+        throw new RawError(`a key of ${key.length} bytes in set ${set!.head.name}`)
+      set!.found.push(found)
+    }
   })
   each(raw.rules, (b, a, d) => {
     const chain = d.chains.get(text(b, a.get(2)) ?? '')

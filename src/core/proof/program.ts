@@ -130,7 +130,7 @@ class RuleCompiler {
     let at = word(register ?? 8)
     for (let left = length; left > 0; ) {
       const held = this.#registers.get(at)
-      if (!held) return [opaque('a register that the rule did not load', length)]
+      if (!held || held.bytes === 0) return [opaque('a register that the rule did not load', length)]
       if (held.bytes > left) {
         found.push(...cutPieces(held.pieces, left))
         return found
@@ -171,12 +171,15 @@ class RuleCompiler {
         if (e.attrs.has(4)) return
         return this.#load(n(1), [n(2) === 0 ? piece({ at: 'ct state' }, 4) : opaque(`ct ${n(2)}`, n(2) === 1 ? 1 : 4)])
       case 'cmp':
+        if (data(3).value === undefined || data(3).size > 64) throw new RawError('a comparison with nothing')
         return this.#cmp(this.#read(n(1), data(3).size), n(2) ?? 0, data(3).bytes)
       case 'range': {
         const [from, to] = [data(3), data(4)]
         const pieces = this.#read(n(1), from.size)
         if (pieces.length !== 1) return this.#put({ do: 'doubt', what: 'a range of several fields' })
-        return this.#put({ do: 'range', piece: pieces[0]!, not: n(2) === 1, from: from.value!, to: to.value! })
+        if (from.value === undefined || to.value === undefined || from.size !== to.size)
+          throw new RawError('a range without ends')
+        return this.#put({ do: 'range', piece: pieces[0]!, not: n(2) === 1, from: from.value, to: to.value })
       }
       case 'bitwise':
         return this.#bitwise(e, n(3) ?? 0)
@@ -187,7 +190,8 @@ class RuleCompiler {
       case 'immediate': {
         const { value, verdict, size } = data(2)
         if (verdict) return this.#put({ do: 'verdict', verdict })
-        return this.#load(n(1), [constant(value!, size)])
+        if (value === undefined) throw new RawError('an immediate of nothing')
+        return this.#load(n(1), [constant(value, size)])
       }
       case 'reject':
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
@@ -230,6 +234,7 @@ class RuleCompiler {
   }
 
   #payload(base: number, offset: number, length: number): Piece[] {
+    if (length > 64) throw new RawError(`a field of ${length} bytes`)
     if (base === PAYLOAD.transport) return transportPieces(offset, length)
     if (base !== PAYLOAD.network) return [opaque(`header ${base}`, length)]
     const found: Piece[] = []
@@ -275,9 +280,11 @@ class RuleCompiler {
 
   #bitwise(e: Expr, length: number) {
     const n = (attr: number): number | undefined => be32(e.at, e.attrs.get(attr))
+    if (length > 64) throw new RawError(`a mask of ${length} bytes`)
     const pieces = this.#read(n(1), length)
     const [mask, xor] = [e.attrs.get(4), e.attrs.get(5)]
-    if ((n(6) ?? 0) !== 0 || !mask || !xor) return this.#load(n(2), [opaque('a shift', length)])
+    if ((n(6) ?? 0) !== 0 || !mask || !xor || [mask, xor].some(a => a.end - a.at < 4 + length))
+      return this.#load(n(2), [opaque('a shift', length)])
     // Behind the header of the value's own attribute.
     let at = 4
     this.#load(
@@ -293,7 +300,7 @@ class RuleCompiler {
 
   #byteorder(sreg: number | undefined, dreg: number | undefined, length: number, unit: number) {
     // The kernel converts whole units: one byte in words of two is left alone.
-    if (length < unit) return
+    if (length < unit || length > 64) return
     const pieces = this.#read(sreg, length)
     const [p] = pieces
     const fits = pieces.length === 1 && (unit === 2 || unit === 4) && (length === 2 || length === 4)

@@ -41,6 +41,7 @@ export const inner = (b: Uint8Array, a: Attr): Attr[] => attrs(b, a.at, a.end)
 export type Prim = number | bigint
 
 export function prim(b: Uint8Array, at: number, end: number): Prim {
+  if (end > b.length) throw new RawError(`data to byte ${end} of ${b.length}`)
   const length = end - at
   if (length <= 4) {
     let n = 0

@@ -30,16 +30,14 @@ const namespace = fc
 const account = fc
   .constantFrom('sa', 'default')
   .map(name => make({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace: 'x' } }))
-const profile = fc
-  .constantFrom('kns.x', 'own')
-  .map(name =>
-    make({
-      apiVersion: 'projectcalico.org/v3',
-      kind: 'Profile',
-      metadata: { name },
-      spec: { egress: [{ action: 'Deny' }] },
-    }),
-  )
+const profile = fc.constantFrom('kns.x', 'own').map(name =>
+  make({
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'Profile',
+    metadata: { name },
+    spec: { egress: [{ action: 'Deny' }] },
+  }),
+)
 const endpoint = fc.constantFrom('a', 'b').map(name =>
   make({
     apiVersion: 'projectcalico.org/v3',

@@ -11,7 +11,7 @@ import type { Element, NftChain } from '../../nft/objects.ts'
 import { elementKey } from '../../nft/table-state.ts'
 import { DIRECTIONS, type ResourceKey } from '../../resources/cause.ts'
 import { dispatchElements, flatten, intervalElement, type Placed, rowElements } from './elements.ts'
-import { type GroupHead, groupChain, otherwiseElement, rowElement, rowMapName, rowMapOf } from './group.ts'
+import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf } from './group.ts'
 import { makeSet, type SetName, SHAPES, staticChains } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { outcomeChain } from './outcomes.ts'
@@ -133,19 +133,19 @@ export class TableRenderer {
     const changed = table.take()
     if (changed.size === 0) return false
     const name = rowMapName(head.name, family)
-    const map = rowMapOf(head, family, table, this.#numbering)
-    if (!map) {
-      if (this.#tracker.wanted.sets.has(name)) this.#tracker.dropSet(name)
-    } else if (!this.#tracker.wanted.sets.has(name)) this.#tracker.wantSet(map)
-    else if (changed.has(NOWHERE)) this.#wantAll(name, map.elements)
-    else {
-      this.#tracker.wantElement(name, otherwiseElement(table.otherwise, this.#numbering))
-      for (const atom of changed) {
-        const row = table.get(atom)
-        const element = rowElement(atom, row ?? table.otherwise, this.#numbering)
-        if (row !== undefined) this.#tracker.wantElement(name, element)
-        else this.#tracker.dropElement(name, elementKey(element))
-      }
+    const exists = this.#tracker.wanted.sets.has(name)
+    if (table.isUniform || !exists || changed.has(NOWHERE)) {
+      const map = rowMapOf(head, family, table, this.#numbering)
+      if (map && exists) this.#wantAll(name, map.elements)
+      else if (map) this.#tracker.wantSet(map)
+      else if (exists) this.#tracker.dropSet(name)
+      return true
+    }
+    for (const atom of changed) {
+      const row = table.get(atom)
+      const element = rowElement(atom, row ?? table.otherwise, this.#numbering)
+      if (row !== undefined) this.#tracker.wantElement(name, element)
+      else this.#tracker.dropElement(name, elementKey(element))
     }
     return true
   }

@@ -53,6 +53,26 @@ const remove = (set: NftSet, elements: readonly Element[]): NftOp[] =>
 const add = (set: NftSet, elements: readonly Element[]): NftOp[] =>
   elements.length === 0 ? [] : [{ op: 'add-elements', set, elements }]
 
+const elementsIn = (batch: readonly NftOp[]): number =>
+  batch.reduce((sum, op) => sum + (op.op === 'add-elements' ? op.elements.length : 1), 0)
+
+/** Neighbouring batches in one as long as they are small: the kernel looks at the whole table once for each. */
+function packed(batches: readonly NftOp[][]): NftOp[][] {
+  const out: NftOp[][] = []
+  let size = Number.POSITIVE_INFINITY
+  for (const batch of batches) {
+    const more = elementsIn(batch)
+    if (size + more <= SLICE) {
+      out.at(-1)!.push(...batch)
+      size += more
+    } else {
+      out.push([...batch])
+      size = more
+    }
+  }
+  return out
+}
+
 export class TableTracker {
   readonly wanted: TableState = tableState(undefined)
   #found: TableState
@@ -164,7 +184,7 @@ export class TableTracker {
       ...fresh.map((chain): NftOp => ({ op: 'replace-rules', chain })),
     ]
     const inner = diffs.filter(d => !ENTRIES.has(d.set.name))
-    const create = [declare, ...inner.flatMap(d => slices(d.added).map(elements => add(d.set, elements)))]
+    const create = packed([declare, ...inner.flatMap(d => slices(d.added).map(elements => add(d.set, elements)))])
     const byName = new Map(diffs.map(d => [d.set.name, d]))
     const move: NftOp[][] = [
       inner.flatMap(d => [...remove(d.set, d.replaced), ...add(d.set, d.changed)]),
