@@ -39,6 +39,12 @@ class Pipeline {
     const intent = this.calculator.apply(changes)
     this.renderer.apply(intent, this.classifier.apply(this.calculator, intent))
   }
+
+  /** What an agent does some time after the last change. */
+  settle(): void {
+    const intent = this.calculator.settle()
+    this.renderer.apply(intent, this.classifier.apply(this.calculator, intent))
+  }
 }
 
 const expected = (view: Snapshot) =>
@@ -80,10 +86,12 @@ test('over random histories the incremental table is the recomputed one, at ever
               if (value) now.set(key, value)
               else now.delete(key)
             }
-            if (size > 1 || compared % 7 === 0) assert.deepEqual(plain(pipeline.tracker.wanted), expected(now))
-            compared++
+            if (compared++ % 3 > 0) continue
+            pipeline.settle()
+            assert.deepEqual(plain(pipeline.tracker.wanted), expected(now))
           }
           now = new Map(target)
+          pipeline.settle()
           assert.deepEqual(plain(pipeline.tracker.wanted), expected(now))
         }
         assert.equal(pipeline.classifier.store.rowCount, 0)

@@ -61,20 +61,22 @@ test('every connection of an address is forgotten, and no other', async t => {
   await connect('10.7.0.3', '10.7.0.100')
   const before = listed()
   assert.ok(before.length >= 32, before.join('\n'))
-  const of = (...addresses: string[]) => (line: string) => addresses.some(a => line.split(' ').includes(a))
+  const of =
+    (...addresses: string[]) =>
+    (line: string) =>
+      addresses.some(a => line.split(' ').includes(a))
 
   const [first, second] = ['10.7.0.2', 'fd07::2'] as const
   const gone = before.filter(of(first, second)).length
   assert.equal(flushAddresses([addr(first), addr(second)], path), gone)
-  assert.deepEqual(
-    listed().sort(),
-    before.filter(line => !of(first, second)(line)).sort(),
-    'the others stay',
-  )
+  assert.deepEqual(listed().sort(), before.filter(line => !of(first, second)(line)).sort(), 'the others stay')
   assert.equal(flushAddresses([addr(first), addr(second)], path), 0, 'nothing is left of them')
   assert.equal(flushAddresses([], path), 0)
   assert.ok(flushAddresses([addr('10.7.0.1'), addr('10.7.0.3')], path) > 0)
-  assert.deepEqual(listed().filter(line => line.includes('10.7.')), [])
+  assert.deepEqual(
+    listed().filter(line => line.includes('10.7.')),
+    [],
+  )
 })
 
 test('among many connections only those of the address are told', t => {

@@ -29,7 +29,6 @@ const otherValue = (e: Element): Element =>
     : e.value === undefined
       ? e
       : { ...e, value: { kind: 'drop' } }
-const mine = (statement: string) => ['chain', 'inet', NFT_TABLE, 'mine', statement]
 
 const CONFLICTS: Readonly<Record<string, { readonly conflict: Conflict; readonly errno: string }>> = {
   'an element is there already, with another value': {
@@ -57,16 +56,18 @@ const CONFLICTS: Readonly<Record<string, { readonly conflict: Conflict; readonly
   'a chain is still gone to from a rule of somebody': {
     errno: 'EBUSY',
     conflict: (rig, ops) =>
-      opsOf(ops, 'delete-chain').some(({ name }) => {
-        rig.nftByHand('add', ...mine('').slice(0, 4))
-        return rig.nftByHand('add', 'rule', 'inet', NFT_TABLE, 'mine', 'goto', name)
+      ops.some(op => {
+        if (op.op !== 'delete-chain') return false
+        rig.nftByHand('add', 'chain', 'inet', NFT_TABLE, 'mine')
+        return rig.nftByHand('add', 'rule', 'inet', NFT_TABLE, 'mine', 'goto', op.name)
       }),
   },
   'a set is still looked up by a rule of somebody': {
     errno: 'EBUSY',
     conflict: (rig, ops) =>
-      opsOf(ops, 'delete-set').some(({ name }) => {
-        rig.nftByHand('add', ...mine('').slice(0, 4))
+      ops.some(op => {
+        if (op.op !== 'delete-set') return false
+        rig.nftByHand('add', 'chain', 'inet', NFT_TABLE, 'mine')
         return rig.nftByHand(
           'add',
           'rule',
@@ -79,7 +80,7 @@ const CONFLICTS: Readonly<Record<string, { readonly conflict: Conflict; readonly
           'meta',
           'priority',
           'map',
-          `@${name}`,
+          `@${op.name}`,
         )
       }),
   },
@@ -126,7 +127,7 @@ async function walk(rig: FaultyDataplane, what: string, nth: number): Promise<bo
 for (const [what, { errno }] of Object.entries(CONFLICTS)) {
   test(`F15 ${errno} in a batch: ${what}; it is read anew and converges`, async t => {
     const seen: string[] = []
-    for (let nth = 0; nth < 3; nth++) {
+    for (let nth = 0; nth < (what.includes('still') ? 1 : 3); nth++) {
       const rig = new FaultyDataplane(t)
       const done = await walk(rig, what, nth)
       if (!done) break
@@ -155,7 +156,7 @@ for (const [what, code] of THROWN) {
     rig.want(STATES[0]!)
     await rig.converge('at first')
     for (const [i, state] of STATES.entries()) {
-      let left = 1 + i
+      let left = 1 + (i % 2)
       const from = rig.batches + (i % 3)
       rig.beforeBatch = index => {
         if (index < from || left-- <= 0) return

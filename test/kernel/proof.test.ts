@@ -163,8 +163,10 @@ test('every edit of the live table that changes a verdict is found, and no other
         else if (was.causes.join() !== is.causes.join()) caused ??= p
       }
       const found = proof.differences.length > 0
-      if (changed) assert.ok(found, `not found: ${JSON.stringify(changed)}\n${story}`)
-      if (caused) assert.ok(found, `another cause not found: ${JSON.stringify(caused)}\n${story}`)
+      // A verdict that now hangs on what nobody can know (a limit) is not proved, with a packet, and not called wrong either.
+      const named = found || proof.notUnderstood.some(what => what.includes(' from '))
+      if (changed) assert.ok(named, `not found: ${JSON.stringify(changed)}\n${story}`)
+      if (caused) assert.ok(named, `another cause not found: ${JSON.stringify(caused)}\n${story}`)
       if (proof.differences.some(x => x.kind !== 'cause')) count.verdict++
       else if (found) count.cause++
       else if (proof.proved) count.nothing++

@@ -15,6 +15,7 @@ import { ensureInitialized } from '../../io/store/initialize.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
+import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
 import { LastKnown } from './last-known.ts'
@@ -41,7 +42,9 @@ export class Agent {
   readonly #routing: Routing | undefined
   readonly #bird: Bird | undefined
   readonly #cni: CniService
+  readonly #cniSpool: CniSpool
   readonly #lastKnown: LastKnown
+  readonly #socket: string
   #view: ResourceView | undefined
   #ipamWatch: Watch | undefined
   #tableWatch: TableWatch | undefined
@@ -79,6 +82,12 @@ export class Agent {
       log,
       now: () => new Date(),
     })
+    this.#socket = path.join(options.run, 'agents', `${options.node}.sock`)
+    this.#cniSpool = new CniSpool({
+      socket: this.#socket,
+      handle: (headers, body) => this.#cni.handle(headers, body),
+      log,
+    })
     this.#lastKnown = new LastKnown({
       node: options.node,
       file: path.join(options.state, `${options.node}.json`),
@@ -111,15 +120,16 @@ export class Agent {
       {
         status: () => this.#status(),
         counters: () => this.#counters(),
-        cni: (headers, body) => this.#cni.handle(headers, body),
+        cni: (headers, body) => this.#cniSpool.serve(headers, body),
         metrics: this.#metrics,
       },
       {
-        socket: path.join(this.#options.run, 'agents', `${this.#options.node}.sock`),
+        socket: this.#socket,
         address: this.#options.listen,
         log: this.#log,
       },
     )
+    void this.#cniSpool.start()
     void this.#initialize()
     this.#view = new ResourceView(this.#store, {
       log: this.#log,
@@ -135,6 +145,7 @@ export class Agent {
     this.#view?.close()
     this.#ipamWatch?.close()
     this.#tableWatch?.stop()
+    this.#cniSpool.stop()
     this.#dataplane.stop()
     this.#routing?.stop()
     await this.#lastKnown.stop()
@@ -198,6 +209,7 @@ export class Agent {
     const dataplane = this.#dataplane.status()
     const problems = [
       ...this.#lastKnown.problems,
+      ...this.#cniSpool.problems,
       ...dataplane.problems,
       ...(this.#view?.problems ?? []),
       ...(this.#routing?.problems ?? []),

@@ -83,6 +83,7 @@ export class PolicyDataplane {
   /** The last edit of our table that was not ours. */
   #lastEdit: ForeignEdit | undefined
   #readBackAt: Date | undefined
+  #changedAt = 0
   #revision = -1
   #programmedRevision = -1
   #lastWriteAt: Date | undefined
@@ -120,6 +121,7 @@ export class PolicyDataplane {
     const intent = this.#calculator.apply(changes)
     this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
     this.#revision = revision
+    this.#changedAt = performance.now()
     this.#reconcile()
     stop()
   }
@@ -179,7 +181,17 @@ export class PolicyDataplane {
 
   #schedule(ms: number): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#reconcile(), ms)
+    this.#timer = setTimeout(() => this.#settle(), ms)
+  }
+
+  /** Some time after a change: what was kept for packets on their way is given up, and what is stale removed. */
+  #settle(): void {
+    const quiet = this.#failure === undefined && performance.now() - this.#changedAt >= QUARANTINE_MS
+    if (quiet && this.#calculator.unsettled) {
+      const intent = this.#calculator.settle()
+      this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
+    }
+    this.#reconcile()
   }
 
   #reconcile(): void {
@@ -200,7 +212,7 @@ export class PolicyDataplane {
     }
     this.#report()
     this.#onProgrammed()
-    if (this.#staleSince.size > 0) this.#schedule(QUARANTINE_MS)
+    if (this.#staleSince.size > 0 || this.#calculator.unsettled) this.#schedule(QUARANTINE_MS)
   }
 
   #report(): void {
@@ -225,8 +237,10 @@ export class PolicyDataplane {
 
   /** Creates the table or adopts the one that an earlier agent left. */
   #takeOwnership(): void {
+    const take: NftOp[] = [{ op: 'add-table', owned: true }]
     try {
-      this.#send([{ op: 'add-table' }])
+      this.#kernel.writeBatch(take, { name: NFT_TABLE, sets: [] })
+      this.#tracker.wrote(take)
     } catch (error) {
       this.#own = false
       const why = (error as Error).message

@@ -125,7 +125,7 @@ static int count_files(const char *folder) {
 /* Where this request is remembered, in a folder that is made if need be; 0, or why not. */
 static const char *find_place(void) {
   const char *container = getenv("CNI_CONTAINERID"), *interface = getenv("CNI_IFNAME");
-  if (!is_plain(container, 128) || !is_plain(interface, 15)) return "the container or interface name is not valid";
+  if (!is_plain(container, 200) || !is_plain(interface, 15)) return "the container or interface name is not valid";
   snprintf(spool, sizeof spool, "%s.del", socket_path);
   if (mkdir(spool, 0700) < 0 && errno != EEXIST) return strerror(errno);
   if (count_files(spool) > MOST_FILES) return "too many requests wait for the agent";

@@ -1,12 +1,12 @@
 // The CNI client against servers that behave and servers that do not. What it prints is parsed as a runtime would.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { after, before, beforeEach, describe, it } from 'node:test'
 
 const here = import.meta.dirname
 const folder = mkdtempSync(join(tmpdir(), 'gingham-cni-'))
@@ -131,6 +131,77 @@ describe('CNI client', () => {
     const { code, stdout } = await runClient({ env: { ...environment, CNI_COMMAND: 'STATUS' }, stdin: config })
     assert.equal(code, 1)
     assert.equal(JSON.parse(stdout).code, 50)
+  })
+
+  describe('DEL without an agent', () => {
+    const spool = `${socket}.del`
+    const del = { ...environment, CNI_COMMAND: 'DEL', CNI_IFNAME: 'eth0', CNI_ARGS: 'K8S_POD_NAME=\u00e4' }
+    const remembered = () => readdirSync(spool).sort()
+    const fails = async (env: Record<string, string>, why: RegExp, stdin = config): Promise<void> => {
+      const { code, stdout } = await runClient({ env, stdin })
+      assert.equal(code, 1)
+      assert.match(JSON.parse(stdout).details, why)
+      assert.equal(JSON.parse(stdout).code, 11)
+    }
+    beforeEach(() => rmSync(spool, { recursive: true, force: true }))
+
+    it('is remembered whole, and twice is once', async () => {
+      for (let i = 0; i < 2; i++)
+        assert.deepEqual(await runClient({ env: del, stdin: config }), { code: 0, stdout: '' })
+      assert.deepEqual(await runClient({ env: { ...del, CNI_CONTAINERID: 'c.2_-' }, stdin: '' }), {
+        code: 0,
+        stdout: '',
+      })
+      assert.deepEqual(remembered(), ['c.2_--eth0.http', 'c1-eth0.http'])
+      const text = readFileSync(join(spool, 'c1-eth0.http'), 'utf8')
+      assert.match(text, /^POST \/cni HTTP\/1\.1\r\n/)
+      assert.ok(
+        text.includes('\r\nCni-Command: DEL\r\n') && text.includes('\r\nCni-Args: K8S_POD_NAME=%C3%A4\r\n'),
+        text,
+      )
+      assert.ok(text.endsWith(`\r\n\r\n${config}`), text)
+      assert.equal(statSync(spool).mode & 0o777, 0o700)
+      assert.equal(statSync(join(spool, 'c1-eth0.http')).mode & 0o777, 0o600)
+    })
+
+    it('is remembered when the agent dies at it', async () => {
+      const server = net.createServer(connection => {
+        connection.on('error', () => {})
+        connection.on('data', () => connection.destroy())
+      })
+      await serving(server, async () => {
+        assert.deepEqual(await runClient({ env: del, stdin: config }), { code: 0, stdout: '' })
+      })
+      assert.deepEqual(remembered(), ['c1-eth0.http'])
+    })
+
+    it('is not remembered when the agent answers, with success or not', async () => {
+      const server = http.createServer((request, response) => {
+        request.resume()
+        request.on('end', () => response.writeHead(500).end('{"code":11}'))
+      })
+      await serving(server, async () => {
+        assert.deepEqual(await runClient({ env: del, stdin: config }), { code: 1, stdout: '{"code":11}' })
+      })
+      assert.throws(remembered, /ENOENT/)
+    })
+
+    it('fails where it cannot be remembered, and nothing is written elsewhere', async () => {
+      for (const CNI_CONTAINERID of ['', '../../x', '.hidden', 'a/b', 'x'.repeat(201)])
+        await fails({ ...del, CNI_CONTAINERID }, /name is not valid/)
+      await fails({ ...del, CNI_IFNAME: '..' }, /name is not valid/)
+      await fails(del, /too long to be remembered/, 'x'.repeat(64 * 1024))
+      await fails({ ...del, GINGHAM_CNI_SOCKET: join(folder, 'none/agent.sock') }, /No such file or directory/)
+      for (let i = 0; i < 4096; i++) writeFileSync(join(spool, `${i}`), '')
+      await fails(del, /too many requests wait/)
+      assert.equal(remembered().length, 4096)
+    })
+
+    it('is of no concern to other commands', async () => {
+      for (const CNI_COMMAND of ['ADD', 'CHECK', 'GC', 'STATUS'])
+        assert.equal((await runClient({ env: { ...del, CNI_COMMAND }, stdin: config })).code, 1)
+      assert.throws(remembered, /ENOENT/)
+    })
   })
 
   it('answers VERSION without an agent', async () => {

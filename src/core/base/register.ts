@@ -3,9 +3,6 @@
 
 /** Our nftables table, family inet. */
 export const NFT_TABLE = 'gingham'
-/** NFLOG groups: outcomes that allow, and outcomes that deny. */
-export const NFLOG_ALLOW = 1
-export const NFLOG_DENY = 2
 /** Route protocol of routes that we own (Calico's Felix uses the same number; `ip route` prints it as 80). */
 export const ROUTE_PROTOCOL = 80
 /** Route protocol of the routes to local pods: RTPROT_BOOT, Calico's deviceRouteProtocol default. */

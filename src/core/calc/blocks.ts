@@ -1,6 +1,6 @@
 // Resolved rules by policy: the unit that an edit replaces. A block of a policy whose rules say nothing of the endpoint's
 // own side is shared by all groups; it holds its sets as long as somebody holds it.
-import type { Family } from '../net/addr.ts'
+import { FAMILIES, type Family } from '../net/addr.ts'
 import type { Rule } from '../policy/model.ts'
 import type { Direction } from '../resources/cause.ts'
 import type { ActiveSets } from './active-sets.ts'
@@ -13,6 +13,8 @@ export type Block = {
   /** Every set that a rule mentions, for peers. */
   readonly sets: readonly SetId[]
   readonly scopes: readonly string[]
+  /** How many hold it. */
+  users: number
 }
 
 /** The rules of one policy or profile in one direction. An edit makes a new one. */
@@ -31,12 +33,10 @@ export const ruleList = (name: string, direction: Direction, rules: readonly Rul
   ownSensitive: rules.some(r => hasOwnSide(r, direction)),
 })
 
-type Held = { block: Block; users: number }
-
 export class Blocks {
   readonly #sets: ActiveSets
   /** Shared blocks, by rule list and family. */
-  readonly #shared: Readonly<Record<Family, Map<RuleList, Held>>> = { 4: new Map(), 6: new Map() }
+  readonly #shared: Readonly<Record<Family, Map<RuleList, Block>>> = { 4: new Map(), 6: new Map() }
   /** Which selectors a source asks of own addresses. */
   readonly #selects: SetSource['selects']
 
@@ -46,25 +46,23 @@ export class Blocks {
   }
 
   acquire(list: RuleList, family: Family, self: Labelled): Block {
-    if (list.ownSensitive) return this.#resolve(list, family, self)
-    const held = this.#shared[family].get(list)
-    if (held) {
-      held.users++
-      return held.block
-    }
-    const block = this.#resolve(list, family, self)
-    this.#shared[family].set(list, { block, users: 1 })
+    const shared = list.ownSensitive ? undefined : this.#shared[family].get(list)
+    const block = shared ?? this.#resolve(list, family, self)
+    block.users++
+    if (!shared && !list.ownSensitive) this.#shared[family].set(list, block)
     return block
   }
 
   release(list: RuleList, family: Family, block: Block): void {
-    if (!list.ownSensitive) {
-      const held = this.#shared[family].get(list)!
-      if (--held.users > 0) return
-      this.#shared[family].delete(list)
-    }
+    if (--block.users > 0) return
+    if (this.#shared[family].get(list) === block) this.#shared[family].delete(list)
     for (const id of block.sets) this.#sets.release(id)
     for (const scope of block.scopes) this.#sets.releasePortName(scope)
+  }
+
+  /** The next `acquire` resolves anew; who holds the old block keeps it until it is released. */
+  renew(list: RuleList): void {
+    for (const family of FAMILIES) this.#shared[family].delete(list)
   }
 
   #resolve(list: RuleList, family: Family, self: Labelled): Block {
@@ -90,6 +88,6 @@ export class Blocks {
       const own = ownSide(rule, place, this.#selects)
       return own ? [resolveRule(rule, place, own, source)] : []
     })
-    return { rules, sets, scopes }
+    return { rules, sets, scopes, users: 0 }
   }
 }

@@ -119,6 +119,17 @@ export class Calculator {
     return { endpoints, groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts }
   }
 
+  /** Whether something is kept only for packets that may still meet what was before. */
+  get unsettled(): boolean {
+    return this.#groups.unsettled
+  }
+
+  /** Gives up what was kept; to be called when the kernel has moved on. No verdict changes by it. */
+  settle(): IntentDelta {
+    this.#groups.settle()
+    return { endpoints: new Set(), groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts: false }
+  }
+
   #setEndpoint(key: ResourceKey, value: WorkloadEndpoint | undefined): void {
     const addresses = (value?.spec.ipNetworks ?? []).flatMap(net => {
       const prefix = parsePrefix(net)
@@ -210,7 +221,8 @@ export class Calculator {
     const item = this.#items.get(key)!
     const member = { key, self: this.#labelled(item) }
     const governing = this.#governing(item)
-    const join = (d: Direction): LiveGroup => this.#groups.join(d, this.#sources(item, governing, d), member)
+    const join = (d: Direction): LiveGroup =>
+      this.#groups.join(d, this.#sources(item, governing, d), member, old?.groups[d])
     const groups = { ingress: join('ingress'), egress: join('egress') }
     const { metadata, spec } = resource
     const name = `${metadata.namespace}/${spec.pod ?? spec.workload ?? metadata.name}`

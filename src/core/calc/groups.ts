@@ -30,15 +30,24 @@ export type LiveGroup = {
   readonly endpoints: Map<ResourceKey, Labelled>
   sources: readonly LiveSource[]
   programs: Readonly<Record<Family, LiveProgram>>
+  /** Where its first endpoint was before: it is likely to differ little from that. */
+  readonly from: LiveGroup | undefined
+  gone: boolean
 }
 
 type Member = { readonly key: ResourceKey; readonly self: Labelled }
 
+/**
+ * Make before break: what a group held before an edit, and a group that lost its last endpoint, stay until `settle`. While
+ * packets may still meet the old rules, their sets exist, so that an edit only ever refines the classes of addresses.
+ */
 export class Groups {
   readonly #blocks: Blocks
   readonly #selects: SetSource['selects']
   readonly #groups = new Map<string, LiveGroup>()
   #changed = new Set<LiveGroup>()
+  #held: (() => void)[] = []
+  readonly #empty = new Set<LiveGroup>()
 
   constructor(blocks: Blocks, selects: SetSource['selects']) {
     this.#blocks = blocks
@@ -49,17 +58,34 @@ export class Groups {
     return this.#groups.values()
   }
 
-  /** Groups that are new, whose rules changed, or that have no endpoint left, since the last call. */
+  /** Whether there is something that `settle` would give back. */
+  get unsettled(): boolean {
+    return this.#held.length > 0 || this.#empty.size > 0
+  }
+
+  /** Gives back what nothing uses any more. To be called when the kernel has moved on. */
+  settle(): void {
+    for (const group of this.#empty) {
+      this.#replace(group, [])
+      this.#groups.delete(idOf(group.direction, group.identity))
+      group.gone = true
+    }
+    this.#empty.clear()
+    for (const release of this.#held) release()
+    this.#held = []
+  }
+
+  /** Groups that are new, whose rules changed, or that are gone, since the last call. */
   takeChanged(): ReadonlySet<LiveGroup> {
     const changed = this.#changed
     this.#changed = new Set()
     return changed
   }
 
-  /** Puts an endpoint into the group of those that these sources guard as they guard it. */
-  join(direction: Direction, sources: readonly LiveSource[], member: Member): LiveGroup {
+  /** Puts an endpoint into the group of those that these sources guard as they guard it; `from`: where it was before. */
+  join(direction: Direction, sources: readonly LiveSource[], member: Member, from?: LiveGroup): LiveGroup {
     const identity = this.#identity(direction, sources, member.self)
-    const id = `${direction} ${identity}`
+    const id = idOf(direction, identity)
     const known = this.#groups.get(id)
     const group: LiveGroup = known ?? {
       direction,
@@ -67,8 +93,11 @@ export class Groups {
       endpoints: new Map(),
       sources: [],
       programs: emptyPrograms(direction),
+      from,
+      gone: false,
     }
     group.endpoints.set(member.key, member.self)
+    this.#empty.delete(group)
     this.#groups.set(id, group)
     if (!known || !sameSources(known.sources, sources)) this.#replace(group, sources)
     return group
@@ -76,22 +105,18 @@ export class Groups {
 
   leave(group: LiveGroup, key: ResourceKey): void {
     group.endpoints.delete(key)
-    if (group.endpoints.size > 0) return
-    this.#replace(group, [])
-    this.#groups.delete(`${group.direction} ${group.identity}`)
+    if (group.endpoints.size === 0) this.#empty.add(group)
   }
 
   /** Resolves the blocks that speak of these port names again. */
   refresh(scopes: ReadonlySet<string>): void {
     if (scopes.size === 0) return
     const speaks = (block: Block): boolean => block.scopes.some(scope => scopes.has(scope))
-    const touched = [...this.#groups.values()].filter(g =>
-      FAMILIES.some(f => g.programs[f].stages.some(s => s.blocks.some(speaks))),
+    const touched = [...this.#groups.values()].filter(
+      g => g.endpoints.size > 0 && FAMILIES.some(f => g.programs[f].stages.some(s => s.blocks.some(speaks))),
     )
-    const sources = touched.map(g => g.sources)
-    // Given back before they are acquired again: a shared block that is still held would be found and not resolved.
-    for (const group of touched) for (const family of FAMILIES) this.#release(group, family)()
-    for (const [i, group] of touched.entries()) this.#build(group, sources[i]!)
+    for (const list of touched.flatMap(g => g.sources).flatMap(s => s.lists)) this.#blocks.renew(list)
+    for (const group of touched) this.#replace(group, group.sources)
   }
 
   #identity(direction: Direction, sources: readonly LiveSource[], self: Labelled): string {
@@ -110,11 +135,10 @@ export class Groups {
     return identityOf(named, exceptions)
   }
 
+  /** Gives a group its rules; what it held is given back by `settle`. */
   #replace(group: LiveGroup, sources: readonly LiveSource[]): void {
-    const held = FAMILIES.map(family => this.#release(group, family))
+    for (const family of FAMILIES) this.#held.push(this.#release(group, family))
     this.#build(group, sources)
-    // Given back after the new ones are held: what stays in use stays as it is.
-    for (const release of held) release()
   }
 
   #build(group: LiveGroup, sources: readonly LiveSource[]): void {
@@ -142,6 +166,8 @@ export class Groups {
     }
   }
 }
+
+const idOf = (direction: Direction, identity: string): string => `${direction} ${identity}`
 
 const emptyPrograms = (direction: Direction): Record<Family, LiveProgram> => ({
   4: { direction, family: 4, stages: [] },

@@ -28,14 +28,16 @@ export class Classifier {
     const gone: GroupName[] = []
     for (const group of delta.groups) {
       const known = this.groups.get(group)
-      if (group.endpoints.size === 0) {
+      if (group.gone) {
         if (!known) continue
         for (const family of FAMILIES) known.tables[family].drop()
         this.groups.delete(group)
         gone.push(known.name)
       } else if (known) for (const family of FAMILIES) known.tables[family].setProgram(group.programs[family])
       else {
-        const make = (family: Family) => new LiveTable(group.programs[family], this.atoms, this.store)
+        const like = group.from && this.groups.get(group.from)
+        const make = (family: Family) =>
+          new LiveTable(group.programs[family], { atoms: this.atoms, store: this.store, like: like?.tables[family] })
         this.groups.set(group, { name: groupName(group.direction, group.identity), tables: { 4: make(4), 6: make(6) } })
       }
     }

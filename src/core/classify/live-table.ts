@@ -35,11 +35,25 @@ export class LiveTable {
   readonly #madeWith = new Map<SetId, Set<string>>()
   #changed = new Set<AtomKey>()
 
-  constructor(program: LiveProgram, atoms: AtomIndex, store: RowStore) {
+  /** `like`: a table that is likely to differ little; what both have is taken over. */
+  constructor(program: LiveProgram, context: { atoms: AtomIndex; store: RowStore; like?: LiveTable | undefined }) {
+    this.#atoms = context.atoms
+    this.#store = context.store
     this.#program = { ...program, stages: [] }
-    this.#atoms = atoms
-    this.#store = store
+    if (context.like) this.#copy(context.like)
     this.setProgram(program)
+  }
+
+  #copy(other: LiveTable): void {
+    this.#program = other.#program
+    this.#otherwise = other.#otherwise && this.#store.hold(other.#otherwise)
+    for (const [atom, row] of other.#rows) this.#rows.set(atom, this.#store.hold(row))
+    for (const [id, entries] of other.#postings) this.#postings.set(id, [...entries])
+    for (const [block, place] of other.#places) this.#places.set(block, place)
+    for (const [id, count] of other.#asked) this.#asked.set(id, count)
+    for (const [key, made] of other.#made) this.#made.set(key, made)
+    for (const [id, keys] of other.#madeWith) this.#madeWith.set(id, new Set(keys))
+    this.#changed.add(NOWHERE)
   }
 
   get otherwise(): RowName {

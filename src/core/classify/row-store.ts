@@ -53,6 +53,12 @@ export class RowStore {
     return name
   }
 
+  /** One user more of a row that is there. */
+  hold(name: RowName): RowName {
+    this.#rows.get(name)!.users++
+    return name
+  }
+
   release(name: RowName): void {
     const held = this.#rows.get(name)!
     if (--held.users > 0) return

@@ -42,7 +42,7 @@ test('all connections from an address', () => {
   )
   assert.equal(
     hex(bytesOf(w => encodeGetConnections(w, { address: addr('fd00::1'), direction: 'reply', side: 'dst' }))),
-    '0a000000' + '1c000280' + '18000180' + '14000400' + `fd${'00'.repeat(14)}01` + '0c001980' + '0800020002000000',
+    ['0a000000', '1c000280', '18000180', '14000400', `fd${'00'.repeat(14)}01`, '0c001980', '0800020002000000'].join(''),
   )
 })
 

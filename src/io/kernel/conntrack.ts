@@ -40,7 +40,10 @@ const involves = (connection: Connection, address: Addr): boolean =>
 /** The kernel looks through its table once for each end and tells what matches; an older one tells everything. */
 function matching(socket: NetlinkSocket, address: Addr): Connection[] {
   return ENDS.flatMap(end =>
-    socket.dump(dumpOf(address, w => encodeGetConnections(w, { address, ...end })), ({ body }) => decodeConnection(body)),
+    socket.dump(
+      dumpOf(address, w => encodeGetConnections(w, { address, ...end })),
+      ({ body }) => decodeConnection(body),
+    ),
   )
 }
 
@@ -50,10 +53,13 @@ function matching(socket: NetlinkSocket, address: Addr): Connection[] {
  */
 function containing(socket: NetlinkSocket, address: Addr): Connection[] {
   const wanted = toBytes(address)
-  const found = socket.dump(dumpOf(address, w => encodeGetFamily(w, 6)), ({ body }) => {
-    const bytes = Buffer.from(body.bytes.buffer, body.bytes.byteOffset + body.at, body.left)
-    return bytes.includes(wanted) ? decodeConnection(body) : undefined
-  })
+  const found = socket.dump(
+    dumpOf(address, w => encodeGetFamily(w, 6)),
+    ({ body }) => {
+      const bytes = Buffer.from(body.bytes.buffer, body.bytes.byteOffset + body.at, body.left)
+      return bytes.includes(wanted) ? decodeConnection(body) : undefined
+    },
+  )
   return found.filter(connection => connection !== undefined)
 }
 

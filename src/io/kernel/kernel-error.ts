@@ -4,7 +4,13 @@ import { constants } from 'node:os'
 
 /** Node leaves out a few of Linux's. */
 const MISSING = { ERESTART: 85, ESHUTDOWN: 108, EHOSTDOWN: 112 } as const
-const NAMES = new Map<number, string>(Object.entries({ ...constants.errno, ...MISSING }).map(([name, n]) => [n, name]))
+/** Second names of numbers that have a better known one: EAGAIN, EOPNOTSUPP. */
+const ALIASES = ['EWOULDBLOCK', 'ENOTSUP']
+const NAMES = new Map<number, string>(
+  Object.entries({ ...constants.errno, ...MISSING }).flatMap(([name, n]) =>
+    ALIASES.includes(name) ? [] : [[n, name]],
+  ),
+)
 
 /** `EEXIST` for 17 (and for -17); `errno 1234` for one without a name. */
 export const errnoName = (errno: number): string => NAMES.get(Math.abs(errno)) ?? `errno ${Math.abs(errno)}`

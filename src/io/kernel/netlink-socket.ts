@@ -160,6 +160,8 @@ export class NetlinkSocket {
 
   /** Sends prepared messages in one call; the kernel has worked them off when it returns. */
   sendBytes(op: string, bytes: Uint8Array): void {
+    // Somebody else may have the descriptor's number by now.
+    if (this.#closed) throw new KernelError(op, ERRNO.EBADF, { detail: 'the netlink socket is closed' })
     if (bytes.length > 200_000 && bytes.length > this.#sendBuffer) {
       // The kernel charges its own overhead to the buffer and doubles what is asked for.
       setOption(this.#fd, SOL.SOCKET, SO.SNDBUFFORCE, bytes.length + 65_536)

@@ -156,5 +156,8 @@ test('the reason is said in words, with the path', async () => {
   assert.match(await said('{}'), /does not begin as a state does/)
   assert.match(await said(await written({ ...SMALL, node: 'node-b' })), /is the state of node node-b/)
   const future = { kind: 'Tier', apiVersion: 'projectcalico.org/v9', metadata: { name: 'x' } } as unknown as Resource
-  assert.match(await said(await written({ ...SMALL, resources: [future] })), /resources\[0\]\.apiVersion: unknown version/)
+  assert.match(
+    await said(await written({ ...SMALL, resources: [future] })),
+    /resources\[0\]\.apiVersion: unknown version/,
+  )
 })

@@ -143,7 +143,7 @@ function decideChain(direction: Direction): NftChain {
 export const decideIn = (direction: Direction): string => `decide_${direction}`
 
 /** The chains that are the same whatever the policies. `cali*` stands for each configured interface prefix. */
-export function staticChains(settings: NodeSettings): NftChain[] {
+export function staticChains(settings: NodeSettings, masquerades: boolean): NftChain[] {
   const fromPod = (to: Statement): Rule[] =>
     settings.interfacePrefixes.map(p => rule(is('iifname', { value: `${p}*` }), to))
   const toPod = (to: Statement): Rule[] =>
@@ -174,12 +174,12 @@ export function staticChains(settings: NodeSettings): NftChain[] {
     {
       name: 'source_check',
       base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
-      rules: [...fromPod(goto('source_known')), rule(ACCEPT)],
+      // Most packets come from pods' own IPv4 addresses.
+      rules: [rule(inRef(['iifname', 'ip saddr'], 'sources4'), ACCEPT), ...fromPod(goto('source_known')), rule(ACCEPT)],
     },
     {
       name: 'source_known',
       rules: [
-        rule(inRef(['iifname', 'ip saddr'], 'sources4'), ACCEPT),
         rule(inRef(['iifname', 'ip6 saddr'], 'sources6'), ACCEPT),
         rule(is('icmpv6 type', DISCOVERY), is('ip6 saddr', LINK_LOCAL), ACCEPT),
         rule(DROP),
@@ -199,15 +199,20 @@ export function staticChains(settings: NodeSettings): NftChain[] {
       name: 'from_pod_to_host',
       rules: [...stateful, rule(is('icmpv6 type', DISCOVERY), ACCEPT), rule(goto('from_check'))],
     },
-    {
-      name: 'nat_outgoing',
-      base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
-      rules: [
-        rule(inRef(['ip saddr'], 'masquerade4'), notIn('ip daddr', 'pools4'), { kind: 'masquerade' }),
-        rule(inRef(['ip6 saddr'], 'masquerade6'), notIn('ip6 daddr', 'pools6'), { kind: 'masquerade' }),
-      ],
-    },
+    ...(masquerades ? [natChain()] : []),
   ]
 }
 
 const notIn = (field: Field, ref: string): Statement => ({ kind: 'match', fields: [field], op: '!=', right: { ref } })
+
+/** Without a pool that masquerades it is not there: a nat chain costs every new connection, also an empty one. */
+export const NAT_CHAIN = 'nat_outgoing'
+
+const natChain = (): NftChain => ({
+  name: NAT_CHAIN,
+  base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
+  rules: [
+    rule(inRef(['ip saddr'], 'masquerade4'), notIn('ip daddr', 'pools4'), { kind: 'masquerade' }),
+    rule(inRef(['ip6 saddr'], 'masquerade6'), notIn('ip6 daddr', 'pools6'), { kind: 'masquerade' }),
+  ],
+})

@@ -1,6 +1,5 @@
 // An outcome as a chain: its logs, then a counter and the verdict. The deciding rule's comment is the cause in words, so
 // that a listing reads well and a counter can be asked for by cause.
-import { NFLOG_ALLOW, NFLOG_DENY } from '../../base/register.ts'
 import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
@@ -44,23 +43,12 @@ function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
       ]
     case 'decide': {
       const comment = clip(printCause(step.cause))
-      if (causeVerdict(step.cause) === 'deny') {
-        const log: Statement = { kind: 'log', prefix: outcome.name, group: NFLOG_DENY }
-        // The copy for observers is limited, the counter is not, and neither may stand in the verdict's way.
-        return [
-          { statements: [...when, { kind: 'counter' }], comment },
-          { statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, log] },
-          { statements: [...when, DROP] },
-        ]
-      }
-      const log: Statement = { kind: 'log', prefix: outcome.name, group: NFLOG_ALLOW }
+      const counter: Statement = { kind: 'counter' }
+      if (causeVerdict(step.cause) === 'deny') return [{ statements: [...when, counter, DROP], comment }]
       // What a pod may send must still pass the receiving pod's own policy, if that pod is on this node.
-      const onward: Statement[] = outcome.direction === 'egress' ? [goto('from_ok')] : [priority(0), ACCEPT]
-      return [
-        { statements: [...when, { kind: 'counter' }], comment },
-        { statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, log] },
-        { statements: [...when, ...onward] },
-      ]
+      const onward = outcome.direction === 'egress' ? goto('from_ok') : ACCEPT
+      // The scratch register is given back empty: nobody else shall read a row's number in it.
+      return [{ statements: [...when, counter, priority(0), onward], comment }]
     }
   }
 }

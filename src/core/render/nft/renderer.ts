@@ -12,7 +12,7 @@ import { elementKey } from '../../nft/table-state.ts'
 import { DIRECTIONS, type ResourceKey } from '../../resources/cause.ts'
 import { dispatchElements, flatten, intervalElement, type Placed, rowElements } from './elements.ts'
 import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf } from './group.ts'
-import { makeSet, type SetName, SHAPES, staticChains } from './layout.ts'
+import { makeSet, NAT_CHAIN, type SetName, SHAPES, staticChains } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { outcomeChain } from './outcomes.ts'
 import type { TableTracker } from './tracker.ts'
@@ -25,12 +25,15 @@ export class TableRenderer {
   readonly #rowNumbers = new NumberBook()
   /** What each endpoint of this node put into the dispatch maps. */
   readonly #dispatched = new Map<ResourceKey, readonly Placed[]>()
+  /** Keys by which atoms in use stand in the groups' maps; `*` is always met. */
+  readonly #liveAtoms = new Set(['*'])
   readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
 
   constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier) {
     this.#tracker = tracker
     this.#calculator = calculator
     this.#classifier = classifier
+    tracker.isLive = (set, key) => /^t[46]_/.test(set) && this.#liveAtoms.has(key)
     for (const name of Object.keys(SHAPES) as SetName[]) tracker.wantSet(makeSet(name, []))
     this.#facts()
     for (const family of FAMILIES) this.#cover(family)
@@ -60,6 +63,8 @@ export class TableRenderer {
       const wanted = this.#classifier.store.row(name) !== undefined
       for (const placed of rowElements(row, this.#rowNumberOf(row))) this.#place(placed, wanted)
     }
+    for (const atom of classes.atoms.born) this.#liveAtoms.add(String(this.#atomNumber(atom)))
+    for (const atom of classes.atoms.died) this.#liveAtoms.delete(String(this.#atomNumber(atom)))
     this.#groups(intent, classes.gone)
     for (const addr of classes.atoms.addresses) {
       const atom = this.#classifier.atoms.exact.get(addr)
@@ -97,7 +102,9 @@ export class TableRenderer {
 
   #facts(): void {
     const { settings, allPools, masqueradePools } = this.#calculator.facts
-    for (const chain of staticChains(settings)) this.#wantChain(chain)
+    const chains = staticChains(settings, masqueradePools.length > 0)
+    for (const chain of chains) this.#wantChain(chain)
+    if (masqueradePools.length === 0) this.#tracker.dropChain(NAT_CHAIN)
     for (const family of FAMILIES) {
       this.#wantAll(`pools${family}`, flatten(allPools, family))
       this.#wantAll(`masquerade${family}`, flatten(masqueradePools, family))

@@ -46,7 +46,7 @@ export function policyTable(c: Classification): NftTable {
     chains: [
       ...[...c.outcomes.values()].map(o => outcomeChain(o, c.intent.settings.logPrefix)),
       ...groups.map(g => g.chain),
-      ...staticChains(c.intent.settings),
+      ...staticChains(c.intent.settings, c.intent.masqueradePools.length > 0),
     ],
   }
 }

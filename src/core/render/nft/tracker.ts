@@ -32,17 +32,19 @@ export type Plan = {
 }
 
 /**
- * Where packets start from, in the order of moving: the rows of atoms first, then which atom an address is, then what an
- * interface may do. What disappears here disappears at once; elements of all other maps only when stale.
+ * Where packets start from. What disappears here disappears at once; elements of other maps only when they are stale, unless
+ * they can still be met (`isLive`).
+ *
+ * The order of moving: which atom an address is, then the rows of atoms, then what an interface may do. An address moves
+ * into an atom that has its rows already in every group's map, and an edit never makes atoms coarser (the calculator keeps
+ * what was asked until the kernel has moved on), so every packet sees the old or the new decision.
  */
-const ENTRY_SETS: readonly (readonly string[])[] = [
-  ['pod4', 'pod6'],
-  ['net4'],
-  ['net6'],
+const ADDRESS_SETS: readonly (readonly string[])[] = [['pod4', 'pod6'], ['net4'], ['net6']]
+const DISPATCH_SETS: readonly (readonly string[])[] = [
   ['pools4', 'pools6', 'masquerade4', 'masquerade6'],
   ['sources4', 'sources6', 'from_workload', 'to_workload'],
 ]
-const ENTRIES = new Set(ENTRY_SETS.flat())
+const ENTRIES = new Set([...ADDRESS_SETS, ...DISPATCH_SETS].flat())
 
 type SetDiff = { readonly set: NftSet; added: Element[]; changed: Element[]; gone: Element[]; replaced: Element[] }
 
@@ -80,6 +82,9 @@ export class TableTracker {
   readonly #chains = new Set<string>()
   readonly #sets = new Set<string>()
   readonly #stale = new Map<string, Stale>()
+
+  /** Whether packets may still come to an element that is not wanted: then it goes at once and not when it is stale. */
+  isLive: (set: string, key: string) => boolean = () => false
 
   constructor(found: TableState) {
     this.#found = found
@@ -186,12 +191,16 @@ export class TableTracker {
     const inner = diffs.filter(d => !ENTRIES.has(d.set.name))
     const create = packed([declare, ...inner.flatMap(d => slices(d.added).map(elements => add(d.set, elements)))])
     const byName = new Map(diffs.map(d => [d.set.name, d]))
+    const entries = (sets: readonly (readonly string[])[]): NftOp[][] =>
+      sets.flatMap(names => moveEntries(names.flatMap(n => byName.get(n) ?? [])))
+    const swapped = chains.filter(c => !c.base && this.#found.chains.has(c.name))
     const move: NftOp[][] = [
-      inner.flatMap(d => [...remove(d.set, d.replaced), ...add(d.set, d.changed)]),
-      chains
-        .filter(c => !c.base && this.#found.chains.has(c.name))
-        .map((chain): NftOp => ({ op: 'replace-rules', chain })),
-      ...ENTRY_SETS.flatMap(names => moveEntries(names.flatMap(n => byName.get(n) ?? []))),
+      ...entries(ADDRESS_SETS),
+      [
+        ...inner.flatMap(d => [...remove(d.set, [...d.gone, ...d.replaced]), ...add(d.set, d.changed)]),
+        ...swapped.map((chain): NftOp => ({ op: 'replace-rules', chain })),
+      ],
+      ...entries(DISPATCH_SETS),
       chains
         .filter(c => c.base)
         .map((chain): NftOp => ({ op: this.#found.chains.has(chain.name) ? 'replace-rules' : 'add-chain', chain })),
@@ -252,14 +261,15 @@ export class TableTracker {
       for (const key of keys) {
         const [want, have] = [wanted.elements.get(key), found?.elements.get(key)]
         if (want && !have) diff.added.push(want)
-        else if (!want && have) diff.gone.push(have)
-        else if (want && have && elementValue(want) !== elementValue(have)) {
+        else if (!want && have) {
+          if (ENTRIES.has(name) || this.isLive(name, key)) diff.gone.push(have)
+        } else if (want && have && elementValue(want) !== elementValue(have)) {
           diff.changed.push(want)
           diff.replaced.push(have)
         }
-        if (ENTRIES.has(name)) continue
         const id = `element ${name} ${key}`
-        this.#setStale({ id, kind: 'element', set: name, key }, !want && have !== undefined)
+        const isStale = !want && have !== undefined && !ENTRIES.has(name) && !this.isLive(name, key)
+        this.#setStale({ id, kind: 'element', set: name, key }, isStale)
       }
       diffs.push(diff)
     }
