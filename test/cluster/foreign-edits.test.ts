@@ -82,8 +82,9 @@ const EDITS: readonly { title: string; edit: () => void; says: RegExp }[] = [
     title: 'a drop replaced by accept under the old comment',
     edit: () => {
       const chain = someOutcome('drop')
-      const handle = /drop # handle (\d+)/.exec(nft('-a', 'list', 'chain', 'inet', 'gingham', chain))![1]!
-      nft('replace', 'rule', 'inet', 'gingham', chain, 'handle', handle, 'accept')
+      const listed = nft('-a', 'list', 'chain', 'inet', 'gingham', chain)
+      const [, comment, handle] = /drop comment ("[^"]*") # handle (\d+)/.exec(listed)!
+      nft('replace', 'rule', 'inet', 'gingham', chain, 'handle', handle!, 'counter', 'accept', 'comment', comment!)
     },
     says: /a rule of chain o_\w+ was replaced/,
   },

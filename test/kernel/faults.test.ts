@@ -22,7 +22,7 @@ import { runIn } from './netns.ts'
 type Conflict = (rig: FaultyDataplane, ops: readonly NftOp[]) => boolean
 
 const opsOf = <K extends NftOp['op']>(ops: readonly NftOp[], op: K) =>
-  ops.filter((o): o is Extract<NftOp, { op: K }> => o.op === op)
+  ops.filter((o): o is NftOp & { readonly op: K } => o.op === op)
 const otherValue = (e: Element): Element =>
   typeof e.value === 'number'
     ? { ...e, value: e.value + 1 }

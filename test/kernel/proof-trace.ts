@@ -35,6 +35,8 @@ export type Traced = {
   readonly verdict: 'accept' | 'drop'
   readonly causes: readonly string[]
   readonly masquerade: boolean
+  /** The table whose chain dropped it. */
+  readonly droppedBy?: string
 }
 
 const NAMES: Readonly<Record<string, number>> = {
@@ -231,7 +233,7 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
       state.prio = chain.prio
       const verdict = run(table, chain)
       if (verdict === 'masquerade') masquerade = true
-      if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade }
+      if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade, droppedBy: chain.table }
     }
   }
   return { verdict: 'accept', causes, masquerade }

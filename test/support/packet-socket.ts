@@ -1,13 +1,13 @@
 // Packet sockets at the far end of a wire (packet(7)): one that only sends, past the queueing discipline, and one that sees
-// every IPv4 packet that arrives.
+// every packet of a family that arrives.
 import { inNetns } from '../../src/io/kernel/netns.ts'
 import { AF, bind, close, SO, SOCK, SOL, setOption, socket } from '../../src/io/kernel/sys.ts'
 import type { Wire } from './pod-lab.ts'
 
 const SOL_PACKET = 263
 const PACKET_QDISC_BYPASS = 20
-/** ETH_P_IP in network byte order, as the kernel wants it in an integer. */
-const IPV4 = 0x0008
+/** ETH_P_IP and ETH_P_IPV6 in network byte order, as the kernel wants them in an integer. */
+const PROTOCOL = { 4: 0x0008, 6: 0xdd86 } as const
 const BUFFER = 64 * 1024 * 1024
 
 function opened({ netns, index }: Pick<Wire, 'netns' | 'index'>, protocol: number): number {
@@ -34,8 +34,8 @@ export function openSender(wire: Pick<Wire, 'netns' | 'index'>): number {
   return fd
 }
 
-export function openSniffer(wire: Pick<Wire, 'netns' | 'index'>): number {
-  const fd = opened(wire, IPV4)
+export function openSniffer(wire: Pick<Wire, 'netns' | 'index'>, family: 4 | 6 = 4): number {
+  const fd = opened(wire, PROTOCOL[family])
   setOption(fd, SOL.SOCKET, SO.RCVBUFFORCE, BUFFER)
   return fd
 }

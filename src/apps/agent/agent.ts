@@ -21,6 +21,7 @@ import { PolicyDataplane } from './dataplane.ts'
 import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
 import type { AgentOptions } from './options.ts'
+import { ProofLoop } from './proof.ts'
 import { ResourceView, type ViewHandler } from './resources.ts'
 import { Routing } from './routing.ts'
 import { serve } from './server.ts'
@@ -48,6 +49,7 @@ export class Agent {
   #view: ResourceView | undefined
   #ipamWatch: Watch | undefined
   #tableWatch: TableWatch | undefined
+  #proof: ProofLoop | undefined
   #connected = false
   #endpoints = 0
   #stopServing: (() => Promise<void>) | undefined
@@ -115,6 +117,12 @@ export class Agent {
     writeSysctl('net/ipv6/conf/all/forwarding', 1)
     this.#dataplane.failClosed()
     this.#tableWatch = new TableWatch(this.#dataplane, this.#log)
+    this.#proof = new ProofLoop({
+      node: this.#options.node,
+      log: this.#log,
+      metrics: this.#metrics,
+      onDifference: () => this.#dataplane.verify('unknown: found by the proof'),
+    })
     this.#metrics.resyncState.set(1)
     this.#stopServing = await serve(
       {
@@ -145,6 +153,7 @@ export class Agent {
     this.#view?.close()
     this.#ipamWatch?.close()
     this.#tableWatch?.stop()
+    await this.#proof?.stop()
     this.#cniSpool.stop()
     this.#dataplane.stop()
     this.#routing?.stop()
@@ -178,6 +187,7 @@ export class Agent {
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
     this.#dataplane.apply(changes, revision)
+    this.#proof?.changed(changes, revision)
     this.#routing?.want(view)
   }
 
@@ -213,6 +223,7 @@ export class Agent {
       ...dataplane.problems,
       ...(this.#view?.problems ?? []),
       ...(this.#routing?.problems ?? []),
+      ...(this.#proof?.problems ?? []),
     ]
     if (this.#bird && !this.#bird.up) problems.push('BIRD does not run: no routes are exchanged')
     const peers = (await this.#routing?.peers().catch(() => [])) ?? []
@@ -230,6 +241,7 @@ export class Agent {
         ...dataplane,
         lastWriteAt: dataplane.lastWriteAt?.toISOString() ?? null,
         table: NFT_TABLE,
+        proof: this.#proof?.status() ?? null,
         problems,
       },
       bgp: this.#bird ? { established: peers.filter(p => p.state === 'Established').length, peers } : null,

@@ -33,6 +33,8 @@ export class Metrics {
     'gingham_programmed_revision',
     'Datastore revision that the kernel enforces.',
   )
+  readonly proved = this.#gauge('gingham_proved', '1 if the last proof found the ruleset equal to the intent.')
+  readonly provedClasses = this.#gauge('gingham_proved_classes', 'Classes of packets that the last proof compared.')
   readonly problems = this.#gauge('gingham_problems', 'What `gingham status` lists as wrong on this node.')
   readonly cniRequests = new Counter({
     name: 'gingham_cni_requests_total',

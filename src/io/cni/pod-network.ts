@@ -10,7 +10,7 @@ import type { Link } from '../../core/netlink/link.ts'
 import { NUD } from '../../core/netlink/neighbour.ts'
 import { type Route, TABLE_MAIN } from '../../core/netlink/route.ts'
 import { addAddress } from '../kernel/addresses.ts'
-import { KernelError } from '../kernel/kernel-error.ts'
+import { ERRNO, KernelError } from '../kernel/kernel-error.ts'
 import { createLink, deleteLink, readLink, readLinks, writeLink } from '../kernel/links.ts'
 import { writeNeighbour } from '../kernel/neighbours.ts'
 import { NETLINK, NetlinkSocket } from '../kernel/netlink-socket.ts'
@@ -157,7 +157,7 @@ function createPair(wiring: PodWiring, { host, pod }: Sockets): { readonly host:
   } finally {
     close(fd)
   }
-  return { host: readLink(host, name)!, pod: readLink(pod, wiring.interface)! }
+  return { host: presentLink(host, name), pod: presentLink(pod, wiring.interface) }
 }
 
 /** Asks the kernel again until its work queues have done something; they take about a millisecond. */
@@ -168,8 +168,20 @@ async function until(what: string, isDone: () => boolean): Promise<void> {
   }
 }
 
+/** A link that was just made; somebody may have deleted it since. */
+function presentLink(socket: NetlinkSocket, which: string | number): Link {
+  const link = readLink(socket, which)
+  if (link === undefined) {
+    throw new KernelError('connect pod', ERRNO.ENODEV, {
+      object: String(which),
+      detail: 'the link was deleted meanwhile',
+    })
+  }
+  return link
+}
+
 /** Before it runs, an end's queue drops what is sent. */
-const isRunning = (socket: NetlinkSocket, index: number): boolean => readLink(socket, index)?.running === true
+const isRunning = (socket: NetlinkSocket, index: number): boolean => presentLink(socket, index).running === true
 
 /** An IPv6 address is listed before packets to it are taken in: that begins with its route in the table `local`. */
 function areLocal(socket: NetlinkSocket, addresses: readonly Addr[]): boolean {

@@ -1,0 +1,56 @@
+// The proof, in a thread of its own: it keeps its own copy of the resources, calculates the intent plainly from all of them
+// (not by the parts that wrote the table), reads the whole ruleset of the kernel, and compares what the two mean.
+import { parentPort, workerData } from 'node:worker_threads'
+import { applyChanges, type Change } from '../../core/base/change.ts'
+import { computeIntent } from '../../core/calc/compute.ts'
+import { printDifference } from '../../core/proof/difference.ts'
+import { decodeRuleset } from '../../core/proof/model.ts'
+import { prove } from '../../core/proof/prove.ts'
+import type { ResourceKey } from '../../core/resources/cause.ts'
+import type { Resource } from '../../core/resources/resource.ts'
+import { RawRulesetReader } from '../../io/kernel/raw-ruleset.ts'
+
+export type ProofRequest =
+  | { readonly kind: 'changes'; readonly changes: readonly Change<ResourceKey, Resource>[] }
+  | { readonly kind: 'prove'; readonly revision: number }
+
+export type ProofAnswer = {
+  /** The revision of the resources that the ruleset was compared with. */
+  readonly revision: number
+  readonly proved: boolean
+  readonly classes: number
+  /** In words, with a packet each. */
+  readonly differences: readonly string[]
+  readonly notUnderstood: readonly string[]
+  readonly ms: number
+  /** The proof itself failed. */
+  readonly error?: string
+}
+
+const resources = new Map<ResourceKey, Resource>()
+const { node } = workerData as { node: string }
+
+function answer(revision: number): ProofAnswer {
+  const began = performance.now()
+  try {
+    const intent = computeIntent(resources, node)
+    using reader = new RawRulesetReader()
+    const proof = prove(decodeRuleset(reader.read()), intent)
+    return {
+      revision,
+      proved: proof.proved,
+      classes: proof.classes,
+      differences: proof.differences.map(printDifference),
+      notUnderstood: proof.notUnderstood,
+      ms: performance.now() - began,
+    }
+  } catch (error) {
+    const failed = { revision, proved: false, classes: 0, differences: [], notUnderstood: [] }
+    return { ...failed, ms: performance.now() - began, error: (error as Error).message }
+  }
+}
+
+parentPort!.on('message', (request: ProofRequest) => {
+  if (request.kind === 'changes') applyChanges(resources, request.changes)
+  else parentPort!.postMessage(answer(request.revision))
+})

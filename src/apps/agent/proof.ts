@@ -1,0 +1,111 @@
+// Proves again and again that the kernel's ruleset means what the resources say: some time after every change, and every so
+// often without one. What it finds is told; the table is read and put right; what it does not understand is never green.
+import { Worker } from 'node:worker_threads'
+import type { Change } from '../../core/base/change.ts'
+import type { ResourceKey } from '../../core/resources/cause.ts'
+import type { Resource } from '../../core/resources/resource.ts'
+import type { Logger } from '../../io/log.ts'
+import type { Metrics } from './metrics.ts'
+import type { ProofAnswer, ProofRequest } from './proof-worker.ts'
+
+/** After a change the kernel is given time to settle; without one it is proved anew after this. */
+const AFTER_CHANGE_MS = 3000
+const PERIOD_MS = 60_000
+/** A proof may take so much of a core at most. */
+const SHARE = 0.1
+
+export type ProofStatus = {
+  /** When a proof was last finished, whatever it said. */
+  readonly at: Date | undefined
+  readonly proved: boolean | undefined
+  readonly classes: number
+  readonly ms: number
+}
+
+export class ProofLoop {
+  readonly #worker: Worker
+  readonly #log: Logger
+  readonly #metrics: Metrics
+  readonly #onDifference: () => void
+  #revision = -1
+  #timer: NodeJS.Timeout | undefined
+  #busy = false
+  #notBefore = 0
+  #last: (ProofAnswer & { at: Date }) | undefined
+  #stopped = false
+
+  constructor(options: { node: string; log: Logger; metrics: Metrics; onDifference: () => void }) {
+    this.#log = options.log
+    this.#metrics = options.metrics
+    this.#onDifference = options.onDifference
+    this.#worker = new Worker(new URL('./proof-worker.ts', import.meta.url), { workerData: { node: options.node } })
+    this.#worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
+    this.#worker.on('error', error => this.#log.error({ err: error }, 'the proof ended; nothing is proved any more'))
+    this.#worker.unref()
+  }
+
+  /** The resources changed; the kernel follows. */
+  changed(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
+    this.#revision = revision
+    this.#post({ kind: 'changes', changes })
+    this.#schedule(AFTER_CHANGE_MS)
+  }
+
+  status(): ProofStatus {
+    const last = this.#last
+    return { at: last?.at, proved: last?.proved, classes: last?.classes ?? 0, ms: last?.ms ?? 0 }
+  }
+
+  get problems(): string[] {
+    const last = this.#last
+    if (!last) return []
+    if (last.error) return [`not proved: ${last.error}`]
+    return [
+      ...last.differences.map(d => `the kernel differs: ${d}`),
+      ...last.notUnderstood.map(d => `not proved: ${d}`),
+    ]
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#worker.terminate()
+  }
+
+  #post(request: ProofRequest): void {
+    this.#worker.postMessage(request)
+  }
+
+  #schedule(ms: number): void {
+    if (this.#stopped) return
+    clearTimeout(this.#timer)
+    const wait = Math.max(ms, this.#notBefore - performance.now())
+    this.#timer = setTimeout(() => this.#ask(), wait)
+    this.#timer.unref()
+  }
+
+  #ask(): void {
+    if (this.#busy) return
+    this.#busy = true
+    this.#post({ kind: 'prove', revision: this.#revision })
+  }
+
+  #answered(answer: ProofAnswer): void {
+    this.#busy = false
+    this.#notBefore = performance.now() + answer.ms / SHARE
+    // Something changed while it ran: the kernel may have been ahead of the copy, or behind.
+    if (answer.revision !== this.#revision) {
+      this.#schedule(AFTER_CHANGE_MS)
+      return
+    }
+    const before = this.#last
+    this.#last = { ...answer, at: new Date() }
+    this.#metrics.proved.set(answer.proved ? 1 : 0)
+    this.#metrics.provedClasses.set(answer.classes)
+    const { proved, classes, differences, notUnderstood, error, ms } = answer
+    if (!proved) this.#log.error({ differences, notUnderstood, error, ms }, 'the kernel’s ruleset is not proved')
+    else if (!before?.proved) this.#log.info({ classes, ms }, 'the kernel’s ruleset is proved equal to the intent')
+    if (differences.length > 0) this.#onDifference()
+    this.#schedule(differences.length > 0 ? AFTER_CHANGE_MS : PERIOD_MS)
+  }
+}
