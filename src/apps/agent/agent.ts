@@ -228,6 +228,7 @@ export class Agent {
     if (this.#bird && !this.#bird.up) problems.push('BIRD does not run: no routes are exchanged')
     const peers = (await this.#routing?.peers().catch(() => [])) ?? []
     const inSync = this.#view?.inSync ?? false
+    const proof = this.#proof?.status()
     this.#metrics.problems.set(problems.length)
     return {
       node: this.#options.node,
@@ -240,8 +241,12 @@ export class Agent {
       dataplane: {
         ...dataplane,
         lastWriteAt: dataplane.lastWriteAt?.toISOString() ?? null,
+        readBack: dataplane.readBackAt ? { secondsAgo: secondsSince(dataplane.readBackAt) } : null,
+        lastEdit: dataplane.lastEdit
+          ? { ...dataplane.lastEdit, secondsAgo: secondsSince(dataplane.lastEdit.at) }
+          : null,
+        proof: proof?.at ? { ...proof, secondsAgo: secondsSince(proof.at) } : null,
         table: NFT_TABLE,
-        proof: this.#proof?.status() ?? null,
         problems,
       },
       bgp: this.#bird ? { established: peers.filter(p => p.state === 'Established').length, peers } : null,
@@ -249,3 +254,5 @@ export class Agent {
     }
   }
 }
+
+const secondsSince = (at: Date): number => Math.round((Date.now() - at.getTime()) / 1000)

@@ -35,6 +35,12 @@ const statusSchema = z.object({
     rows: z.number(),
     outcomes: z.number(),
     problems: z.array(z.string()),
+    /** The whole table was last read and found, or made, to be as written. */
+    readBack: z.object({ secondsAgo: z.number() }).nullish(),
+    /** The meaning of the whole ruleset was last compared with the resources. */
+    proof: z.object({ secondsAgo: z.number(), proved: z.boolean(), classes: z.number() }).nullish(),
+    /** Somebody else changed the table; it was put right. */
+    lastEdit: z.object({ secondsAgo: z.number(), by: z.string(), what: z.array(z.string()) }).nullish(),
   }),
   bgp: z
     .object({

@@ -136,6 +136,8 @@ const HEALTHY: AgentStatus = {
     rows: 4,
     outcomes: 5,
     problems: [],
+    readBack: { secondsAgo: 5 },
+    proof: { secondsAgo: 20, proved: true, classes: 9 },
   },
   bgp: {
     established: 1,
@@ -149,8 +151,8 @@ test('status: all well, and what is wrong with the fix', async () => {
   assert.deepEqual(well, {
     code: 0,
     err: '',
-    out: `NODE    STATE  DATASTORE        KERNEL              POLICY                                    BGP  PODS  UP
-node-a  ok     in sync, rev 45  programmed, rev 45  2 endpoints, 3 atoms, 4 rows, 5 outcomes  1/1  2     2m
+    out: `NODE    STATE  DATASTORE        KERNEL              PROOF                             POLICY                                    BGP  PODS  UP
+node-a  ok     in sync, rev 45  programmed, rev 45  proved 20s ago, read back 5s ago  2 endpoints, 3 atoms, 4 rows, 5 outcomes  1/1  2     2m
 
 1 of 1 nodes ready, 0 problems
 `,
@@ -159,7 +161,12 @@ node-a  ok     in sync, rev 45  programmed, rev 45  2 endpoints, 3 atoms, 4 rows
     ...HEALTHY,
     ready: false,
     datastore: { connected: false, inSync: true, revision: 44 },
-    dataplane: { ...HEALTHY.dataplane, problems: ['interface cali1 is gone'] },
+    dataplane: {
+      ...HEALTHY.dataplane,
+      problems: ['interface cali1 is gone'],
+      proof: { secondsAgo: 7, proved: false, classes: 9 },
+      lastEdit: { secondsAgo: 30, by: 'nft (pid 7)', what: ['chain x was deleted', 'chain y was deleted'] },
+    },
     bgp: { established: 0, peers: [{ name: 'node-a', address: '172.31.0.1', state: 'Active' }] },
   }
   const { gingham } = shell({
@@ -174,9 +181,11 @@ node-a  ok     in sync, rev 45  programmed, rev 45  2 endpoints, 3 atoms, 4 rows
   assert.match(out, /node-b {2}NOT READY/)
   assert.match(out, /node-b {2}the datastore is away; what was known at revision 44 stays enforced +fix: /)
   assert.match(out, /node-b {2}interface cali1 is gone +fix: /)
+  assert.match(out, /node-b .* NOT PROVED 7s ago, read back 5s ago/)
+  assert.match(out, /nft \(pid 7\) changed the policy table 30s ago: chain x was deleted and 1 more; it was put right/)
   assert.match(out, /node-b {2}BGP session with node-a \(172\.31\.0\.1\) is Active +fix: /)
   assert.match(out, /node-c {2}no answer: nobody listens +fix: /)
-  assert.match(out, /\n1 of 3 nodes ready, 4 problems\n$/)
+  assert.match(out, /\n1 of 3 nodes ready, 5 problems\n$/)
   const json = JSON.parse((await gingham(['status', '-o', 'json'])).out)
   assert.equal(json.nodes.length, 3)
   assert.equal((await shell().gingham(['status'])).code, 1)

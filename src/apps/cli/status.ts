@@ -31,6 +31,12 @@ function faults({ node, answer }: NodeAnswer): Fault[] {
     fault('the kernel does not have the policies yet; new pods stay closed', 'wait; if it stays, read the agent log')
   }
   for (const problem of dataplane.problems) fault(problem, 'read the agent log; the agent keeps trying')
+  const edit = dataplane.lastEdit
+  if (edit && edit.secondsAgo < EDIT_SHOWN_SECONDS) {
+    const what = edit.what.length > 1 ? `${edit.what[0]} and ${edit.what.length - 1} more` : edit.what[0]
+    const text = `${edit.by} changed the policy table ${age(edit.secondsAgo)} ago: ${what}; it was put right`
+    fault(text, 'find out who did it and why; the agent log has all of it')
+  }
   for (const peer of bgp?.peers ?? []) {
     if (peer.state.toLowerCase() !== 'established') {
       fault(
@@ -43,8 +49,18 @@ function faults({ node, answer }: NodeAnswer): Fault[] {
   return found
 }
 
+/** How old both proofs are: that the table is as written, and that it means what the resources say. */
+function proofs({ dataplane: { proof, readBack } }: AgentStatus): string {
+  const read = readBack ? `read back ${age(readBack.secondsAgo)} ago` : 'not read back yet'
+  if (!proof) return `not proved yet, ${read}`
+  return `${proof.proved ? 'proved' : 'NOT PROVED'} ${age(proof.secondsAgo)} ago, ${read}`
+}
+
+/** An edit by somebody else is shown for so long, although it was put right. */
+const EDIT_SHOWN_SECONDS = 3600
+
 function row({ node, answer }: NodeAnswer): string[] {
-  if (!answer.ok) return [node, 'DOWN', '-', '-', '-', '-', '-', '-']
+  if (!answer.ok) return [node, 'DOWN', '-', '-', '-', '-', '-', '-', '-']
   const { ready, datastore, dataplane, bgp, pods, uptimeSeconds } = answer.value
   const store = !datastore.connected ? 'away' : datastore.inSync ? `in sync, rev ${datastore.revision}` : 'reading'
   const kernel = dataplane.programmed ? `programmed, rev ${dataplane.programmedRevision}` : 'not programmed'
@@ -54,6 +70,7 @@ function row({ node, answer }: NodeAnswer): string[] {
     ready ? 'ok' : 'NOT READY',
     store,
     kernel,
+    proofs(answer.value),
     sizes,
     bgp ? `${bgp.established}/${bgp.peers.length}` : 'off',
     String(pods ?? dataplane.endpoints),
@@ -69,7 +86,7 @@ export function printStatus(answers: readonly NodeAnswer[]): {
   if (answers.length === 0) {
     return { lines: ['no node agent is known here (fix: start the lab with npm start, or set GINGHAM_RUN)'], ok: false }
   }
-  const heading = ['NODE', 'STATE', 'DATASTORE', 'KERNEL', 'POLICY', 'BGP', 'PODS', 'UP']
+  const heading = ['NODE', 'STATE', 'DATASTORE', 'KERNEL', 'PROOF', 'POLICY', 'BGP', 'PODS', 'UP']
   const lines = columns([heading, ...answers.map(row)])
   const found = answers.flatMap(faults)
   if (found.length > 0) {
