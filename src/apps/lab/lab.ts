@@ -58,6 +58,15 @@ export class Lab {
     return this.#store
   }
 
+  /** The pods' runtime; there once the lab is built. */
+  get pods(): Pods {
+    return this.#pods!
+  }
+
+  agentPid(node: string): number {
+    return this.#agents.get(node)!.id.pid
+  }
+
   /** Everything up to pods that reach one another. */
   async build(): Promise<void> {
     const { folder, prefix } = this

@@ -70,18 +70,29 @@ export class Pods {
 
   netns = ({ namespace, name }: LabPod): string => names(this.#prefix).pod(namespace, name)
 
-  /** Makes the pod's namespace and has the plugin wire it; without a wired pod no namespace stays behind. */
-  async create(pod: LabPod): Promise<WiredPod> {
+  /** Makes the pod's namespace, as a runtime does before it calls the plugin. */
+  prepare(pod: LabPod): string {
     const netns = this.netns(pod)
     addNamespace(this.#folder, netns)
+    ipBatch(netns, ['link set lo up'])
+    return netns
+  }
+
+  /** Removes the pod's namespace. */
+  forget(pod: LabPod): void {
+    this.#removeNamespace(this.netns(pod))
+  }
+
+  /** Makes the pod's namespace and has the plugin wire it; without a wired pod no namespace stays behind. */
+  async create(pod: LabPod): Promise<WiredPod> {
+    const netns = this.prepare(pod)
     try {
-      ipBatch(netns, ['link set lo up'])
       const result = await this.call('ADD', pod)
       const ips = (result as { ips?: { address: string }[] }).ips ?? []
       const addresses = ips.flatMap(({ address }) => parseAddr(address.split('/')[0]!) ?? [])
       return { ...pod, netns, addresses }
     } catch (error) {
-      this.#removeNamespace(netns)
+      this.forget(pod)
       throw error
     }
   }
@@ -89,7 +100,7 @@ export class Pods {
   /** Has the plugin take the pod's network away, then removes its namespace. */
   async remove(pod: LabPod): Promise<void> {
     await this.call('DEL', pod)
-    this.#removeNamespace(this.netns(pod))
+    this.forget(pod)
   }
 
   /** One call of the plugin; its result, or `CniError`. */

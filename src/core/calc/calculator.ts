@@ -2,7 +2,7 @@
 // what `computeIntent` says of the same resources (a test compares the two over random histories), at a cost that follows
 // the change: an endpoint elsewhere touches the sets it is in, a policy the endpoints here that it governs.
 import type { Change } from '../base/change.ts'
-import { type Addr, parseAddr } from '../net/addr.ts'
+import type { Addr } from '../net/addr.ts'
 import { parsePrefix, prefixBase, prefixContains } from '../net/prefix.ts'
 import type { Policy, Tier } from '../policy/model.ts'
 import { comparePolicies, compareTiers, policyOf, profileOf, strayTier, tierOf } from '../policy/policies.ts'
@@ -133,7 +133,7 @@ export class Calculator {
   #setEndpoint(key: ResourceKey, value: WorkloadEndpoint | undefined): void {
     const addresses = (value?.spec.ipNetworks ?? []).flatMap(net => {
       const prefix = parsePrefix(net)
-      return prefix ? [parseAddr(prefixBase(prefix))!] : []
+      return prefix ? [prefixBase(prefix)] : []
     })
     const own = value?.metadata.labels ?? {}
     const profiles = value?.spec.profiles ?? []

@@ -1,7 +1,7 @@
 // The reference calculation: everything from the resources, every time, plain and slow. The incremental one is judged by
 // it. Input is the derived snapshot: pods have become endpoints, namespaces and service accounts profiles.
 
-import { type Addr, parseAddr } from '../net/addr.ts'
+import type { Addr } from '../net/addr.ts'
 import { type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { policiesOf } from '../policy/policies.ts'
 import { endpointLabels, networkSetLabels, type ProfileLookup } from '../resources/derive.ts'
@@ -16,7 +16,7 @@ type Endpoint = { readonly resource: WorkloadEndpoint; readonly labelled: Labell
 const addressesOf = (wep: WorkloadEndpoint): Addr[] =>
   (wep.spec.ipNetworks ?? []).flatMap(net => {
     const prefix = parsePrefix(net)
-    return prefix ? [parseAddr(prefixBase(prefix))!] : []
+    return prefix ? [prefixBase(prefix)] : []
   })
 
 function endpointsOf(snapshot: Snapshot, profile: ProfileLookup): Endpoint[] {

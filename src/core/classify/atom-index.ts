@@ -3,7 +3,7 @@
 import type { ActiveSets, MemberChange } from '../calc/active-sets.ts'
 import type { SetId } from '../calc/intent.ts'
 import { addTo, removeFrom } from '../calc/items.ts'
-import { type Addr, type Family, familyOf, toNumber } from '../net/addr.ts'
+import { type Addr, type Family, familyOf } from '../net/addr.ts'
 import { type Prefix, prefixFamily } from '../net/prefix.ts'
 import { type AtomKey, atomKey, coverOf, type Interval, intervalAt, NOWHERE } from './atoms.ts'
 
@@ -24,7 +24,7 @@ export class AtomIndex {
   readonly bySet = new Map<SetId, Set<AtomKey>>()
   readonly #atoms = new Map<AtomKey, Atom>()
   /** The sets that name an address as such. */
-  readonly #named = new Map<Addr, Set<SetId>>()
+  readonly #named = new Map<Addr, readonly SetId[]>()
   readonly #prefixes = new Map<SetId, readonly Prefix[]>()
 
   get size(): number {
@@ -50,8 +50,10 @@ export class AtomIndex {
     const changed = new Set<AtomKey>()
     for (const [id, change] of members) {
       for (const [addr, present] of change.addresses) {
-        if (present) addTo(this.#named, addr, id)
-        else removeFrom(this.#named, addr, id)
+        const without = (this.#named.get(addr) ?? NONE).filter(other => other !== id)
+        const now = present ? [...without, id] : without
+        if (now.length === 0) this.#named.delete(addr)
+        else this.#named.set(addr, now)
         touched.add(addr)
       }
       if (!change.prefixes) continue
@@ -83,7 +85,7 @@ export class AtomIndex {
     const family = familyOf(addr)
     let now: AtomKey | undefined
     if (ids) {
-      const around = intervalAt(this.cover[family], toNumber(addr)).atom
+      const around = intervalAt(this.cover[family], addr).atom
       const atom = around === NOWHERE ? atomKey(ids) : atomKey(new Set([...ids, ...this.vector(around)]))
       now = atom === around ? undefined : atom
     }
@@ -135,3 +137,4 @@ export class AtomIndex {
 }
 
 const EMPTY: ReadonlySet<SetId> = new Set()
+const NONE: readonly SetId[] = []

@@ -24,7 +24,9 @@ export type Atoms = {
 export const atomKey = (ids: Iterable<SetId>): AtomKey => [...ids].sort().join(' ') as AtomKey
 
 /** The interval that holds an address. */
-export function intervalAt(cover: readonly Interval[], n: bigint): Interval {
+export function intervalAt(cover: readonly Interval[], addr: Addr): Interval {
+  if (cover.length === 1) return cover[0]!
+  const n = toNumber(addr)
   let low = 0
   let high = cover.length - 1
   while (low < high) {
@@ -36,7 +38,7 @@ export function intervalAt(cover: readonly Interval[], n: bigint): Interval {
 }
 
 export function atomOf(atoms: Atoms, addr: Addr): AtomKey {
-  return atoms.exact.get(addr) ?? intervalAt(atoms.cover[familyOf(addr)], toNumber(addr)).atom
+  return atoms.exact.get(addr) ?? intervalAt(atoms.cover[familyOf(addr)], addr).atom
 }
 
 /** `sets`: their prefixes by id. */
@@ -92,7 +94,7 @@ export function atomsOf(sets: ReadonlyMap<SetId, AddressSet>): Atoms {
   for (const family of FAMILIES) for (const interval of cover[family]) remember(interval.atom)
   const exact = new Map<Addr, AtomKey>()
   for (const [addr, ids] of memberOf) {
-    const around = intervalAt(cover[familyOf(addr)], toNumber(addr)).atom
+    const around = intervalAt(cover[familyOf(addr)], addr).atom
     const atom = atomKey(new Set([...ids, ...vectors.get(around)!]))
     if (atom === around) continue
     remember(atom)

@@ -14,14 +14,14 @@ export const familyOf = (addr: string): Family => (addr.includes(':') ? 6 : 4)
 function parse4(text: string): bigint | undefined {
   const parts = text.split('.')
   if (parts.length !== 4) return undefined
-  let n = 0n
+  let n = 0
   for (const part of parts) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part)) return undefined
     const byte = Number(part)
-    if (byte > 255) return undefined
-    n = (n << 8n) | BigInt(byte)
+    // The spelling must be the canonical one of a byte: no sign, no leading zero, no hexadecimal.
+    if (!(byte >= 0 && byte <= 255) || String(byte) !== part) return undefined
+    n = n * 256 + byte
   }
-  return n
+  return BigInt(n)
 }
 
 function parse6(text: string): bigint | undefined {

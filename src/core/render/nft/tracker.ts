@@ -257,19 +257,20 @@ export class TableTracker {
       const found = this.#found.sets.get(name)
       // The elements of a set that goes as a whole go with it.
       if (!wanted) continue
+      const isEntry = ENTRIES.has(name)
       const diff: SetDiff = { set: wanted.set, added: [], changed: [], gone: [], replaced: [] }
       for (const key of keys) {
         const [want, have] = [wanted.elements.get(key), found?.elements.get(key)]
         if (want && !have) diff.added.push(want)
         else if (!want && have) {
-          if (ENTRIES.has(name) || this.isLive(name, key)) diff.gone.push(have)
+          if (isEntry || this.isLive(name, key)) diff.gone.push(have)
         } else if (want && have && elementValue(want) !== elementValue(have)) {
           diff.changed.push(want)
           diff.replaced.push(have)
         }
-        const id = `element ${name} ${key}`
-        const isStale = !want && have !== undefined && !ENTRIES.has(name) && !this.isLive(name, key)
-        this.#setStale({ id, kind: 'element', set: name, key }, isStale)
+        const isStale = !want && have !== undefined && !isEntry && !this.isLive(name, key)
+        if (!isStale && this.#stale.size === 0) continue
+        this.#setStale({ id: `element ${name} ${key}`, kind: 'element', set: name, key }, isStale)
       }
       diffs.push(diff)
     }

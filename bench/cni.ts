@@ -1,0 +1,89 @@
+// The CNI plugin as a container runtime calls it, in a whole lab: ADD and DEL one at a time and sixty at once, and the memory
+// of the agent. The time is that of the plugin's process, from its start to its end; `ip netns exec`, which the lab needs to
+// be in the node's namespace, is measured beside it with a program that does nothing.
+//
+//   node_modules/.bin/node bench/cni.ts [--write] [--pods 40]
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { Lab } from '../src/apps/lab/lab.ts'
+import { names } from '../src/apps/lab/plan.ts'
+import type { LabPod } from '../src/apps/lab/pods.ts'
+import { RunFolder } from '../src/apps/lab/run-folder.ts'
+import { plain, Steps } from '../src/apps/lab/terminal.ts'
+import { decodeResource } from '../src/core/resources/resource.ts'
+import { ResourceClient } from '../src/io/store/resource-client.ts'
+import { decimals, markdown, median, quantile, report, whole } from './report.ts'
+
+const { values } = parseArgs({
+  options: { write: { type: 'boolean', default: false }, pods: { type: 'string', default: '40' } },
+})
+const COUNT = Number(values.pods)
+const AT_ONCE = 60
+const ms = decimals(1)
+
+const prefix = `gbc${process.pid}`
+const folder = await RunFolder.claim(`/run/gingham-bench-${process.pid}`, prefix)
+const lab = new Lab(folder, prefix, new Steps(() => {}, plain))
+
+async function schedule(name: string): Promise<LabPod> {
+  const decoded = decodeResource({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels: { role: 'client' } },
+    spec: { nodeName: 'node-a', serviceAccountName: 'default', containers: [{ name: 'main' }] },
+  })
+  if (!decoded.ok) throw new Error(JSON.stringify(decoded.problems))
+  await new ResourceClient(lab.store).create(decoded.value)
+  return { namespace: 'default', name, node: 'node-a' }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await work()
+  return performance.now() - began
+}
+
+try {
+  await lab.build()
+  const pods = lab.pods
+  const one: LabPod[] = []
+  for (let i = 0; i < COUNT; i++) one.push(await schedule(`one-${i}`))
+  const [adds, dels, nothing]: [number[], number[], number[]] = [[], [], []]
+  for (const pod of one) {
+    pods.prepare(pod)
+    adds.push(await timed(() => pods.call('ADD', pod)))
+    nothing.push(
+      await timed(async () => void execFileSync('ip', ['netns', 'exec', names(prefix).node('node-a'), '/bin/true'])),
+    )
+  }
+  const rss = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${lab.agentPid('node-a')}/status`, 'utf8'))![1]!
+  for (const pod of one) {
+    dels.push(await timed(() => pods.call('DEL', pod)))
+    pods.forget(pod)
+  }
+  const many: LabPod[] = []
+  for (let i = 0; i < AT_ONCE; i++) many.push(await schedule(`many-${i}`))
+  for (const pod of many) pods.prepare(pod)
+  const addAll = await timed(() => Promise.all(many.map(pod => pods.call('ADD', pod))))
+  const delAll = await timed(() => Promise.all(many.map(pod => pods.call('DEL', pod))))
+  for (const pod of many) pods.forget(pod)
+  const row = (what: string, times: number[]): string[] => [what, ms(median(times)), ms(quantile(times, 0.99))]
+  report(
+    'cni',
+    `## CNI\n\nIn the lab, three nodes; ${COUNT} pods one at a time on one of them.\n\n${markdown(
+      ['', 'p50, ms', 'p99, ms'],
+      [row('ADD', adds), row('DEL', dels), row('of which `ip netns exec` and a process that does nothing', nothing)],
+    )}\n\n${markdown(
+      ['', 'ms'],
+      [
+        [`${AT_ONCE} ADDs at once, until the last is done`, whole(addAll)],
+        [`${AT_ONCE} DELs at once`, whole(delAll)],
+      ],
+    )}\n\nResident memory of the agent with ${COUNT + 3} pods: ${whole(Number(rss) / 1024)} MB.`,
+  )
+} finally {
+  await lab.stop()
+  await folder.cleanUp()
+}
+process.exit(0)
