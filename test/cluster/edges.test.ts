@@ -1,0 +1,133 @@
+// What stands around policy, with real packets: a pod cannot speak with an address that is not its own, an interface that
+// nobody programmed is closed, a pod reaches its node only if that is wanted, and speaks to the world with the node's address.
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { after, before, test } from 'node:test'
+import { ginghamOk } from '../../src/apps/lab/commands.ts'
+import { Lab } from '../../src/apps/lab/lab.ts'
+import { NODES, names, OUTSIDE } from '../../src/apps/lab/plan.ts'
+import type { WiredPod } from '../../src/apps/lab/pods.ts'
+import { RunFolder } from '../../src/apps/lab/run-folder.ts'
+import { plain, Steps } from '../../src/apps/lab/terminal.ts'
+import { ipBatch } from '../../src/apps/lab/topology.ts'
+import { type Addr, addr, FAMILIES, type Family, familyOf } from '../../src/core/net/addr.ts'
+import { namedNetns } from '../../src/io/kernel/netns.ts'
+import { ProbeHost } from '../../src/io/kernel/probe-sockets.ts'
+
+const PREFIX = `gx${process.pid}`
+const RUN = `/run/gingham-edges-${process.pid}`
+/** Long enough for an answer on a busy machine, where one is expected; a denial costs the whole of it. */
+const MS = 1500
+let lab: Lab
+
+before(async () => {
+  lab = new Lab(await RunFolder.claim(RUN, PREFIX), PREFIX, new Steps(() => {}, plain))
+  await lab.build()
+})
+after(async () => {
+  await lab?.stop()
+  await lab?.folder.cleanUp()
+})
+
+const pod = (node: string, n = 0): WiredPod => lab.wired.filter(p => p.node === node)[n]!
+const own = (p: WiredPod, family: Family): Addr => p.addresses.find(a => familyOf(a) === family)!
+const nodeAddress = (family: Family): Addr => NODES[0]!.address[family]
+
+async function inNamespace<T>(netns: string, work: (host: ProbeHost) => Promise<T>): Promise<T> {
+  const host = new ProbeHost(namedNetns(netns))
+  try {
+    return await work(host)
+  } finally {
+    host.close()
+  }
+}
+
+test('a pod speaks with its own addresses only', async () => {
+  const [from, to] = [pod('node-a', 0), pod('node-a', 1)]
+  ipBatch(from.netns, ['address add 192.168.77.7/32 dev eth0', 'address add fd00:10:244::7777/128 dev eth0 nodad'])
+  await inNamespace(from.netns, async host => {
+    for (const family of FAMILIES) {
+      const borrowed = addr(family === 4 ? '192.168.77.7' : 'fd00:10:244::7777')
+      assert.equal(await host.ping(own(to, family), MS, { address: own(from, family) }), 'open', `IPv${family}, own`)
+      assert.equal(await host.ping(own(to, family), MS, { address: borrowed }), 'timeout', `IPv${family}, another`)
+    }
+  })
+  ipBatch(from.netns, ['address del 192.168.77.7/32 dev eth0', 'address del fd00:10:244::7777/128 dev eth0'])
+})
+
+test('an interface that looks like a pod’s and that nobody programmed is closed', async () => {
+  const [node, stranger] = [names(PREFIX).node('node-a'), `${PREFIX}-stranger`]
+  lab.folder.recordNamespace(stranger)
+  execFileSync('ip', ['netns', 'add', stranger])
+  ipBatch(stranger, ['link set lo up'])
+  const make = (name: string, gateway: string, address: string): void => {
+    ipBatch(node, [
+      `link add ${name} type veth peer name ${name}-in netns ${stranger}`,
+      `link set ${name} up`,
+      `address add ${gateway}/30 dev ${name}`,
+    ])
+    ipBatch(stranger, [`address add ${address}/30 dev ${name}-in`, `link set ${name}-in up`])
+  }
+  make('cali-none', '10.99.0.1', '10.99.0.2')
+  make('other', '10.99.0.5', '10.99.0.6')
+  const target = own(pod('node-a'), 4)
+  await inNamespace(stranger, async host => {
+    ipBatch(stranger, [`route add ${target} via 10.99.0.1`])
+    assert.equal(await host.ping(target, MS, { address: addr('10.99.0.2') }), 'timeout')
+    // The same packet over an interface that is none of ours is not held up, so it was the name that closed it.
+    ipBatch(stranger, [`route replace ${target} via 10.99.0.5`])
+    assert.equal(await host.ping(target, MS, { address: addr('10.99.0.6') }), 'open')
+  })
+  ipBatch(node, ['link del cali-none', 'link del other'])
+})
+
+test('a pod reaches its node when defaultEndpointToHostAction says so, at once and in both families', async () => {
+  const from = pod('node-a')
+  const configure = async (action: string): Promise<void> => {
+    const document = `{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, metadata: {name: default}, spec: {defaultEndpointToHostAction: ${action}}}`
+    const file = `${RUN}/felix.yaml`
+    execFileSync('sh', ['-c', 'cat > "$1"', 'sh', file], { input: document })
+    await ginghamOk(RUN, 'apply', '-f', file)
+    await lab.settled()
+  }
+  await inNamespace(from.netns, async host => {
+    for (const family of FAMILIES)
+      assert.equal(await host.ping(nodeAddress(family), MS), 'timeout', 'Drop is the default')
+    await configure('Accept')
+    for (const family of FAMILIES)
+      assert.equal(await host.ping(nodeAddress(family), MS), 'open', `Accept, IPv${family}`)
+    await configure('Drop')
+    for (const family of FAMILIES)
+      assert.equal(await host.ping(nodeAddress(family), MS), 'timeout', `Drop, IPv${family}`)
+  })
+})
+
+test('to the world a pod speaks with its node’s address, to pods with its own', async () => {
+  // Bound to the address asked, so that the answer comes from it.
+  const echo = (netns: string, at: Addr) => {
+    const kind = familyOf(at) === 4 ? 'udp4' : 'udp6'
+    const script = `const s = require('node:dgram').createSocket('${kind}'); s.on('message', (m, r) => s.send(r.address, r.port, r.address)); s.bind(9999, '${at}', () => console.log('up'))`
+    return spawn('ip', ['netns', 'exec', netns, process.execPath, '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+  }
+  const ask = (netns: string, to: Addr): string => {
+    const kind = familyOf(to) === 4 ? 'udp4' : 'udp6'
+    const client = `const s = require('node:dgram').createSocket('${kind}'); s.on('message', m => { console.log(String(m)); s.close() }); s.send('?', 9999, '${to}'); setTimeout(() => process.exit(1), 3000).unref()`
+    return execFileSync('ip', ['netns', 'exec', netns, process.execPath, '-e', client], { encoding: 'utf8' })
+      .trim()
+      .replace('::ffff:', '')
+  }
+  const [from, other] = [pod('node-a'), pod('node-c')]
+  const servers = FAMILIES.flatMap(f => [echo(names(PREFIX).router, OUTSIDE[f]), echo(other.netns, own(other, f))])
+  try {
+    for (const server of servers) await once(server.stdout!, 'data')
+    for (const family of FAMILIES) {
+      assert.equal(ask(from.netns, OUTSIDE[family]), nodeAddress(family), `IPv${family} to the world`)
+      assert.equal(ask(from.netns, own(other, family)), own(from, family), `IPv${family} to a pod of another node`)
+    }
+  } finally {
+    for (const server of servers) server.kill('SIGKILL')
+  }
+})
