@@ -37,6 +37,19 @@ const namespaceSelector = fc.constantFrom(
   "projectcalico.org/name == 'prod'",
   "team == 'a'",
   "team != 'a'",
+  '!all()',
+  "all() && team == 'a'",
+  "all() && team != 'a'",
+  "!all() || team == 'a'",
+  "!(all() && team != 'a')",
+)
+const serviceAccountSelector = fc.constantFrom(
+  "tier == 'gold'",
+  "tier != 'gold'",
+  'all()',
+  '!all()',
+  "all() && tier != 'gold'",
+  "!all() || tier == 'gold'",
 )
 
 /** An entry that is present now and then. */
@@ -56,7 +69,10 @@ const entity = (nets: readonly string[]) =>
     notSelector: maybe(selector, 0.5),
     namespaceSelector: maybe(namespaceSelector, 0.7),
     serviceAccounts: maybe(
-      fc.constantFrom({ names: ['sa1'] }, { selector: "tier == 'gold'" }, { selector: 'all()' }),
+      fc.oneof(
+        fc.constant({ names: ['sa1'] }),
+        serviceAccountSelector.map(text => ({ selector: text })),
+      ),
       0.4,
     ),
     nets: maybe(fc.subarray([...nets], { minLength: 1, maxLength: 2 }), 0.5),
@@ -100,7 +116,7 @@ const spec = fc.record({
   tier: fc.constantFrom(...TIERS),
   order: maybe(fc.constantFrom(10, 20, 1000)),
   selector: maybe(selector, 3),
-  serviceAccountSelector: maybe(fc.constantFrom("tier == 'gold'", 'all()'), 0.2),
+  serviceAccountSelector: maybe(serviceAccountSelector, 0.3),
   types: fc.constantFrom(['Ingress'], ['Egress'], ['Ingress', 'Egress'], undefined),
   ingress: fc.array(rule, { maxLength: 4 }),
   egress: fc.array(rule, { maxLength: 4 }),
@@ -109,7 +125,7 @@ const spec = fc.record({
 const V3 = 'projectcalico.org/v3'
 const policy = (index: number) =>
   fc
-    .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(fc.constantFrom('all()', "team == 'a'"), 0.3))
+    .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(namespaceSelector, 0.4))
     .map(([body, namespace, namespaces]) => ({
       apiVersion: V3,
       kind: namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy',

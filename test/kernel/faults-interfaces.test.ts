@@ -230,7 +230,7 @@ test('F25 a veth deleted under us at any moment of being made: refused in words,
   console.log(`# a link deleted while it is made: ${made} made, refused ${JSON.stringify([...refused])}`)
   await connectPod(wiring, { hostNetns })
   assert.deepEqual(checkPod(wiring, { hostNetns }), [])
-  assert.equal(disconnectPod(wiring.hostInterface, { hostNetns }), true)
+  assert.equal(await disconnectPod(wiring.hostInterface, { hostNetns }), true)
   assert.doesNotMatch(runIn(host.name, 'ip', 'link'), /cali/)
   assert.doesNotMatch(runIn(host.name, 'ip', 'route', 'show', 'table', 'all'), /10\.65/)
   assert.doesNotMatch(runIn(pod.name, 'ip', 'link'), /eth0/)

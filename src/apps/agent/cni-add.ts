@@ -90,9 +90,9 @@ async function build(
 }
 
 /** Only what this ADD made: it may have failed before it took an older container's link away. */
-function disconnectOwn(deps: CniDeps, { hostInterface, owner }: PodWiring): void {
+async function disconnectOwn(deps: CniDeps, { hostInterface, owner }: PodWiring): Promise<void> {
   const found = ownerOf(hostInterface, deps)
-  if (found === owner || found === '') disconnectPod(hostInterface, deps)
+  if (found === owner || found === '') await disconnectPod(hostInterface, deps)
 }
 
 /** A link that is just as wanted stays: its container may be running. */

@@ -46,13 +46,13 @@ export async function remove(deps: CniDeps, gone: Gone): Promise<void> {
 async function removeInterface(deps: CniDeps, { network, containerId, pod }: Gone): Promise<void> {
   const handle = handleOf(network, containerId)
   if (pod === undefined) {
-    for (const [name, owner] of ownedInterfaces(deps)) if (owner === handle) disconnectPod(name, deps)
+    for (const [name, owner] of ownedInterfaces(deps)) if (owner === handle) await disconnectPod(name, deps)
     return
   }
   const name = podInterface(deps, pod)
   const owner = ownerOf(name, deps)
   if (owner === undefined) return
-  if (owner === handle || (owner === '' && (await isOurs(deps, pod, containerId)))) disconnectPod(name, deps)
+  if (owner === handle || (owner === '' && (await isOurs(deps, pod, containerId)))) await disconnectPod(name, deps)
 }
 
 /** For host ends without an alias, which Calico made: the pod's annotation decides, or the pod's absence. */

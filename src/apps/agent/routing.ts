@@ -19,6 +19,7 @@ export type PeerStatus = {
 }
 
 const RETRY_MS = 2000
+const GATHER_MS = 50
 
 export class Routing {
   readonly #node: string
@@ -31,6 +32,7 @@ export class Routing {
   #again = false
   #stopped = false
   #problems: readonly string[] = []
+  #timer: NodeJS.Timeout | undefined
 
   constructor(options: {
     node: string
@@ -56,14 +58,19 @@ export class Routing {
     this.refresh()
   }
 
-  /** Blocks may have changed. One update at a time; calls during one lead to one more. */
+  /** Blocks may have changed. One update at a time, and a burst of changes is one: pods come faster than routes matter. */
   refresh(): void {
     this.#again = true
-    if (!this.#running) void this.#run()
+    if (this.#running || this.#stopped) return
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      if (!this.#running) void this.#run()
+    }, GATHER_MS)
   }
 
   stop(): void {
     this.#stopped = true
+    clearTimeout(this.#timer)
   }
 
   async #run(): Promise<void> {

@@ -148,6 +148,25 @@ test('selectors of a side, in a namespaced policy', () => {
     [other, own],
   )
   matches(from({ namespaceSelector: 'global()' }), [], [own, other, outside])
+  // all() means "has a namespace" wherever it stands, also for what a set covers outside.
+  const set = v3('GlobalNetworkSet', 'set', { nets: ['192.0.2.0/24'] })
+  const inAll = (namespaceSelector: string, yes: string[], no: string[]): void =>
+    matches(from({ namespaceSelector }), yes, no, set)
+  inAll('all()', [own, other], [outside])
+  inAll('!all()', [outside], [own, other])
+  inAll("all() && team == 'red'", [other], [own, outside])
+  inAll("all() && team != 'red'", [own], [other, outside])
+  inAll("team != 'red'", [own, outside], [other])
+  inAll("!all() || team == 'red'", [other, outside], [own])
+  inAll("!(all() && team == 'red')", [own, outside], [other])
+  const account = (selector: string, yes: string[], no: string[]): void =>
+    matches(from({ serviceAccounts: { selector } }), yes, no, set)
+  const client = 'client backend tcp/80'
+  account('all()', [own], [client, other, outside])
+  account("all() && kind != 'person'", [own], [client, outside])
+  account("all() && kind == 'person'", [], [own, client, outside])
+  account("!all() || kind == 'machine'", [own, client], [other, outside])
+  account('!all()', [client], [own, other, outside])
   // notSelector looks everywhere, the rest of the side stays in the namespace.
   matches(from({ notSelector: "role == 'client'" }), [own], ['client backend tcp/80', other, outside])
   matches(

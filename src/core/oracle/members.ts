@@ -7,7 +7,7 @@ import type { ResourceKey } from '../resources/cause.ts'
 import { find, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
 import { type Labels, matches } from '../selector/match.ts'
 import { parseSelector } from '../selector/parse.ts'
-import { printSelector } from '../selector/selector.ts'
+import type { Selector } from '../selector/selector.ts'
 
 export const NAMESPACE = 'projectcalico.org/namespace'
 export const SERVICE_ACCOUNT = 'projectcalico.org/serviceaccount'
@@ -112,27 +112,42 @@ export function selecting(text: string): Test {
   return labels => parsed.ok && matches(parsed.value, labels)
 }
 
-/** Whether a selector is `all()` or `global()`, standing alone. */
-function isJust(text: string, constant: 'all()' | 'global()'): boolean {
-  const parsed = parseSelector(text)
-  return parsed.ok && printSelector(parsed.value) === constant
+/** What `all()` and `global()` say of one thing, wherever in a selector they stand. */
+type Constants = { readonly all: boolean; readonly global: boolean }
+
+/** Whether labels meet a selector in which the constants have a truth of their own; comparisons are as everywhere. */
+function holdsWith(selector: Selector, labels: Labels, constants: Constants): boolean {
+  switch (selector.op) {
+    case 'all':
+    case 'global':
+      return constants[selector.op]
+    case 'not':
+      return !holdsWith(selector.operand, labels, constants)
+    case 'and':
+      return selector.operands.every(operand => holdsWith(operand, labels, constants))
+    case 'or':
+      return selector.operands.some(operand => holdsWith(operand, labels, constants))
+    default:
+      return matches(selector, labels)
+  }
 }
 
-const hasNamespace: Test = labels => Object.hasOwn(labels, NAMESPACE)
-
-/** `all()` means whatever has a namespace, `global()` whatever has none; otherwise the namespace's labels decide. */
+/** Over the namespace's labels; `all()` means whatever has a namespace, `global()` whatever has none. */
 export function selectingNamespace(text: string): Test {
-  if (isJust(text, 'all()')) return hasNamespace
-  if (isJust(text, 'global()')) return labels => !hasNamespace(labels)
-  const selects = selecting(text)
-  return labels => selects(labelsOf(OF_NAMESPACE, labels))
+  const parsed = parseSelector(text)
+  return labels => {
+    const all = Object.hasOwn(labels, NAMESPACE)
+    return parsed.ok && holdsWith(parsed.value, labelsOf(OF_NAMESPACE, labels), { all, global: !all })
+  }
 }
 
-/** `all()` asks for a service account to be there; otherwise the service account's labels decide. */
+/** Over the service account's labels; `all()` asks for one to be there. `global()` is not allowed here, and says no more. */
 export function selectingServiceAccount(text: string): Test {
-  if (isJust(text, 'all()')) return labels => Object.hasOwn(labels, SERVICE_ACCOUNT)
-  const selects = selecting(text)
-  return labels => selects(labelsOf(OF_SERVICE_ACCOUNT, labels))
+  const parsed = parseSelector(text)
+  return labels => {
+    const all = Object.hasOwn(labels, SERVICE_ACCOUNT)
+    return parsed.ok && holdsWith(parsed.value, labelsOf(OF_SERVICE_ACCOUNT, labels), { all, global: all })
+  }
 }
 
 export const serviceAccountOf = (labels: Labels): string | undefined =>

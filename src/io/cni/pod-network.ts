@@ -11,6 +11,7 @@ import { NUD } from '../../core/netlink/neighbour.ts'
 import { type Route, TABLE_MAIN } from '../../core/netlink/route.ts'
 import { addAddress } from '../kernel/addresses.ts'
 import { ERRNO, KernelError } from '../kernel/kernel-error.ts'
+import { deleteLinkAside } from '../kernel/link-reaper.ts'
 import { createLink, deleteLink, readLink, readLinks, writeLink } from '../kernel/links.ts'
 import { writeNeighbour } from '../kernel/neighbours.ts'
 import { NETLINK, NetlinkSocket } from '../kernel/netlink-socket.ts'
@@ -216,10 +217,8 @@ function removeLink(socket: NetlinkSocket, name: string): boolean {
 }
 
 /** Removes the pair (the pod's end and all routes go with it) and says whether there was one. */
-export function disconnectPod(hostInterface: string, { hostNetns }: HostNetwork = {}): boolean {
-  using host = new NetlinkSocket(NETLINK.ROUTE, hostNetns)
-  return removeLink(host, hostInterface)
-}
+export const disconnectPod = (hostInterface: string, { hostNetns }: HostNetwork = {}): Promise<boolean> =>
+  deleteLinkAside(hostInterface, hostNetns)
 
 /** The pod's end as it is; undefined if there is none. */
 export function readPodLink(wiring: Pick<PodWiring, 'netns' | 'interface'>): ConnectedPod | undefined {
