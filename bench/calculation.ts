@@ -1,6 +1,9 @@
 // The calculation and classification at the size of a very large cluster: time from the first resource to a wanted table,
-// and the heap that stays. `node_modules/.bin/node --expose-gc bench/calculation.ts [endpoints] [policies] [runs]`.
+// and the heap that stays.
+//
+//   node_modules/.bin/node --expose-gc bench/calculation.ts [--write] [--endpoints N] [--policies N] [--runs N]
 
+import { parseArgs } from 'node:util'
 import type { Change } from '../src/core/base/change.ts'
 import { Calculator } from '../src/core/calc/calculator.ts'
 import { Classifier } from '../src/core/classify/classifier.ts'
@@ -9,8 +12,18 @@ import { TableRenderer } from '../src/core/render/nft/renderer.ts'
 import { TableTracker } from '../src/core/render/nft/tracker.ts'
 import type { ResourceKey } from '../src/core/resources/cause.ts'
 import { decodeResource, keyOf, type Resource } from '../src/core/resources/resource.ts'
+import { decimals, markdown, median, report, whole } from './report.ts'
 
-const [ENDPOINTS = 250_000, POLICIES = 10_000, RUNS = 3] = process.argv.slice(2).map(Number)
+const { values } = parseArgs({
+  options: {
+    write: { type: 'boolean', default: false },
+    endpoints: { type: 'string', default: '250000' },
+    policies: { type: 'string', default: '10000' },
+    runs: { type: 'string', default: '9' },
+  },
+})
+const [ENDPOINTS, POLICIES, RUNS] = [Number(values.endpoints), Number(values.policies), Number(values.runs)]
+const s2 = decimals(2)
 const LOCAL = 110
 const PER_APP = Math.max(1, Math.round(ENDPOINTS / POLICIES))
 
@@ -101,10 +114,9 @@ const heap = (): number => {
   return process.memoryUsage().heapUsed / 1e6
 }
 
-console.log(
-  `| endpoints | policies | local | s, from the first resource to a wanted table | heap MB | elements | chains |`,
-)
-console.log('|---|---|---|---|---|---|---|')
+const times: number[] = []
+const heaps: number[] = []
+let sizes: string[] = []
 const policies = Array.from({ length: POLICIES }, (_, i) => policy(i))
 for (let run = 0; run < RUNS; run++) {
   const before = heap()
@@ -118,7 +130,15 @@ for (let run = 0; run < RUNS; run++) {
   const seconds = (performance.now() - began) / 1000
   const used = heap() - before
   const elements = [...tracker.wanted.sets.values()].reduce((sum, s) => sum + s.elements.size, 0)
-  console.log(
-    `| ${ENDPOINTS} | ${POLICIES} | ${calculator.endpoints.size} | ${seconds.toFixed(2)} | ${used.toFixed(0)} | ${elements} | ${tracker.wanted.chains.size} |`,
-  )
+  times.push(seconds)
+  heaps.push(used)
+  sizes = [calculator.endpoints.size, elements, tracker.wanted.chains.size].map(whole)
 }
+const range = `${s2(median(times))} (${s2(Math.min(...times))}-${s2(Math.max(...times))})`
+report(
+  'calculation',
+  `## Calculation\n\nResources in memory, one node; from the first resource to a wanted table (calculation, classification, rendering), medians of ${RUNS} runs, in brackets the range. Heap that stays after the first run, without the resources themselves.\n\n${markdown(
+    ['endpoints', 'policies', 'endpoints here', 'elements', 'chains', 's', 'heap, MB'],
+    [[whole(ENDPOINTS), whole(POLICIES), ...sizes, range, whole(heaps[0]!)]],
+  )}`,
+)

@@ -15,6 +15,7 @@ import { ensureInitialized } from '../../io/store/initialize.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
+import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
@@ -137,6 +138,12 @@ export class Agent {
         log: this.#log,
       },
     )
+    const { cniSocket } = this.#options
+    if (cniSocket !== undefined) {
+      const refused = await linkSocket(this.#socket, cniSocket)
+      if (refused) this.#log.warn({ refused }, 'the CNI plugin does not find this agent unless it is told the socket')
+      else this.#log.info({ cniSocket }, 'the CNI plugin finds this agent')
+    }
     void this.#cniSpool.start()
     void this.#initialize()
     this.#view = new ResourceView(this.#store, {
@@ -154,6 +161,7 @@ export class Agent {
     this.#ipamWatch?.close()
     this.#tableWatch?.stop()
     await this.#proof?.stop()
+    if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)
     this.#cniSpool.stop()
     this.#dataplane.stop()
     this.#routing?.stop()

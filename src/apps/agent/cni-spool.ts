@@ -24,6 +24,9 @@ const HOPELESS: readonly number[] = [
   CNI_ERROR.INVALID_CONFIG,
 ]
 
+/** The folder of an agent's socket, or of a link to it: what clients remember that were given this path. */
+export const spoolOf = (socket: string): string => `${socket}.del`
+
 export class CniSpool {
   readonly #folder: string
   readonly #handle: Handle
@@ -36,7 +39,7 @@ export class CniSpool {
 
   /** `socket`: of the agent, beside which the folder is. */
   constructor({ socket, handle, log }: { socket: string; handle: Handle; log: Logger }) {
-    this.#folder = `${socket}.del`
+    this.#folder = spoolOf(socket)
     this.#handle = handle
     this.#log = log
   }

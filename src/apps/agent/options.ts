@@ -17,11 +17,15 @@ export type AgentOptions = {
   readonly bird: boolean
   /** Whether the kernel shall refuse edits of the policy table by others. */
   readonly ownTable: boolean
+  /** Where the CNI client looks for the agent: a link to the agent's socket. None: clients are told the socket itself. */
+  readonly cniSocket: string | undefined
   /** TCP address `host:port` for health and metrics besides the unix socket; off by default. */
   readonly listen: string | undefined
 }
 
 export const DEFAULT_RUN = '/run/gingham'
+/** Compiled into the CNI client (src/apps/cni/client.c). */
+export const DEFAULT_CNI_SOCKET = '/run/gingham/agent.sock'
 
 const HELP = `gingham agent: the node agent (policy, routing, CNI)
 
@@ -35,6 +39,9 @@ Usage: agent [options]
   --log-level LEVEL    debug, info, warn, error (default info)
   --no-bird            do not run BIRD: no routes are exchanged
   --no-own-table       let other programs edit the policy table (edits are repaired; for tests)
+  --cni-socket PATH    a link to the agent's socket, where the CNI plugin finds it (default ${DEFAULT_CNI_SOCKET}
+                       with the default run folder, else none)
+  --no-cni-socket      make no such link
   --listen HOST:PORT   serve /healthz, /readyz and /metrics over TCP too
 
 Example: agent --node node-a --run /run/gingham --log /var/log/gingham/agent.log
@@ -54,12 +61,15 @@ export function parseOptions(argv: readonly string[]): AgentOptions | { readonly
         'log-level': { type: 'string' },
         'no-bird': { type: 'boolean' },
         'no-own-table': { type: 'boolean' },
+        'cni-socket': { type: 'string' },
+        'no-cni-socket': { type: 'boolean' },
         listen: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
     })
     if (values.help) return { text: HELP, code: 0 }
     const run = values.run ?? DEFAULT_RUN
+    const cniSocket = values['cni-socket'] ?? (run === DEFAULT_RUN ? DEFAULT_CNI_SOCKET : undefined)
     return {
       node: values.node ?? hostname().toLowerCase(),
       run,
@@ -69,6 +79,7 @@ export function parseOptions(argv: readonly string[]): AgentOptions | { readonly
       logLevel: values['log-level'] ?? 'info',
       bird: values['no-bird'] !== true,
       ownTable: values['no-own-table'] !== true,
+      cniSocket: values['no-cni-socket'] ? undefined : cniSocket,
       listen: values.listen,
     }
   } catch (error) {

@@ -180,7 +180,7 @@ node-a  ok     in sync, rev 45  programmed, rev 45  proved 20s ago, read back 5s
   assert.equal(code, 1)
   assert.match(out, /node-b {2}NOT READY/)
   assert.match(out, /node-b {2}the datastore is away; what was known at revision 44 stays enforced +fix: /)
-  assert.match(out, /node-b {2}interface cali1 is gone +fix: /)
+  assert.match(out, /node-b {2}interface cali1 is gone\n/)
   assert.match(out, /node-b .* NOT PROVED 7s ago, read back 5s ago/)
   assert.match(out, /nft \(pid 7\) changed the policy table 30s ago: chain x was deleted and 1 more; it was put right/)
   assert.match(out, /node-b {2}BGP session with node-a \(172\.31\.0\.1\) is Active +fix: /)
@@ -189,6 +189,29 @@ node-a  ok     in sync, rev 45  programmed, rev 45  proved 20s ago, read back 5s
   const json = JSON.parse((await gingham(['status', '-o', 'json'])).out)
   assert.equal(json.nodes.length, 3)
   assert.equal((await shell().gingham(['status'])).code, 1)
+})
+
+test('status: a problem has the cure that fits it, or none when its text says enough', async () => {
+  const rows: readonly (readonly [string, string])[] = [
+    ['not proved: a queue to a program: tcp 10.0.0.1', 'the packets concerned are in the agent log'],
+    ['not proved: table netdev foreign: every packet', 'it sees packets before the policy does: find out whose it is'],
+    ['the kernel differs: allowed instead of denied', 'the agent puts the table right by itself'],
+    ['routing: BGPPeer(tor).spec: names no peer', "see gingham get bgppeer and the router's side"],
+    ['BIRD does not run: no routes are exchanged', 'see that bird is installed'],
+    ['Node node-a has no BGP address (spec.bgp): no routes are exchanged', 'give the Node spec.bgp.ipv4Address'],
+    ['NetworkPolicy a/b denies all: selector "x": expected', 'apply it corrected; it lets nothing through until then'],
+    ['Tier x is not valid: spec: must be', 'apply it corrected; its last valid version stays in force'],
+    ['writing the policy table failed: EPERM', 'read the agent log; the agent keeps trying'],
+    ['2 remembered CNI requests were refused: see the log and /run/x/*.refused', ''],
+    ['1 CNI DEL from before this agent could not be done yet; tried every 5 s', ''],
+  ]
+  for (const [problem, fix] of rows) {
+    const dataplane = { ...HEALTHY.dataplane, problems: [problem] }
+    const { gingham } = shell({ status: { 'node-a': { ok: true, value: { ...HEALTHY, dataplane } } } })
+    const line = (await gingham(['status'])).out.split('\n').find(text => text.includes(problem)) ?? ''
+    const shown = line.slice(line.indexOf(problem) + problem.length)
+    assert.ok(fix === '' ? shown === '' : shown.startsWith(`  fix: ${fix}`), line)
+  }
 })
 
 test('a node that the datastore knows and that has no agent is a problem', async () => {

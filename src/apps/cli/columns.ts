@@ -1,4 +1,6 @@
 // The columns of `get`, kind by kind: the headings, and what stands under them. Calico's kinds have calicoctl's columns.
+import { prefixBase } from '../../core/net/prefix.ts'
+import { podNetworks } from '../../core/resources/derive.ts'
 import { find, KINDS, type Kind, type Resource, type ResourceOf, type Snapshot } from '../../core/resources/resource.ts'
 import { tabStops } from './table.ts'
 
@@ -42,6 +44,9 @@ const sets = {
 
 const workload = ({ spec }: ResourceOf<'WorkloadEndpoint'>): string =>
   spec.pod ?? spec.workload ?? spec.containerID ?? ''
+
+/** From the status or, until there is one, from where the CNI plugin wrote them: what policies see. */
+const addressesOf = (pod: ResourceOf<'Pod'>): string => podNetworks(pod).map(prefixBase).join(',')
 
 /** A node's own AS number, or that of the cluster in parentheses. */
 function asNumber({ spec }: ResourceOf<'Node'>, snapshot: Snapshot): string {
@@ -152,12 +157,12 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
     ps: {
       NAME: name,
       NODE: p => p.spec.nodeName ?? '',
-      IPS: p => (p.status?.podIPs ?? []).map(({ ip }) => ip ?? '').join(','),
+      IPS: addressesOf,
     },
     wide: {
       NAME: name,
       NODE: p => p.spec.nodeName ?? '',
-      IPS: p => (p.status?.podIPs ?? []).map(({ ip }) => ip ?? '').join(','),
+      IPS: addressesOf,
       PHASE: p => p.status?.phase ?? '',
       LABELS: p =>
         Object.entries(p.metadata.labels ?? {})

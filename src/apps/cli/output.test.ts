@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import { decodeResource, type Kind, type Resource, snapshotOf } from '../../core/resources/resource.ts'
+import { prefixBase } from '../../core/net/prefix.ts'
+import { podToEndpoint } from '../../core/resources/derive.ts'
+import { decodeResource, type Kind, type Pod, type Resource, snapshotOf } from '../../core/resources/resource.ts'
 import { goFloat, inPrintOrder, printTable } from './columns.ts'
 import { printJson, printNames, printYaml } from './output.ts'
 
@@ -156,4 +158,37 @@ test('JSON stands in the order of the types, with the escapes of Go', () => {
 
 test('names', () => {
   assert.equal(printNames(POLICIES.slice(1)), 'globalnetworkpolicy.projectcalico.org/gnp-1\n')
+})
+
+test('the addresses of a pod are those that policies see, from the first source that has any', () => {
+  const pod = (annotations: Record<string, string>, status?: unknown): Resource => {
+    const metadata = { name: 'a', namespace: 'prod', annotations }
+    const decoded = decodeResource({ apiVersion: 'v1', kind: 'Pod', metadata, spec: { nodeName: 'n' }, status })
+    assert.ok(decoded.ok, JSON.stringify(decoded))
+    return decoded.value
+  }
+  const ips = (resource: Resource, wide: boolean): string | undefined =>
+    table('Pod', [resource], wide).split('\n')[1]?.split(/ +/)[2]
+  const cni = {
+    'cni.projectcalico.org/podIPs': '10.0.0.2/32,fd00::2/128',
+    'cni.projectcalico.org/podIP': '10.0.0.9/32',
+  }
+  const rows: readonly (readonly [Resource, string])[] = [
+    [pod(cni), '10.0.0.2,fd00::2'],
+    [pod(cni, { phase: 'Pending' }), '10.0.0.2,fd00::2'],
+    [pod(cni, { podIPs: [{ ip: '10.0.0.1' }, { ip: 'fd00::1' }] }), '10.0.0.1,fd00::1'],
+    [pod(cni, { podIP: '10.0.0.3' }), '10.0.0.3'],
+    [pod({ 'cni.projectcalico.org/podIP': '10.0.0.9/32' }), '10.0.0.9'],
+    [pod({ 'cni.projectcalico.org/podIPs': '', 'cni.projectcalico.org/podIP': '' }), ''],
+    [pod({}), ''],
+  ]
+  for (const [resource, expected] of rows) {
+    for (const wide of [false, true]) assert.equal(ips(resource, wide), expected)
+    assert.deepEqual(
+      podToEndpoint(resource as Pod)
+        ?.spec.ipNetworks?.map(prefixBase)
+        .join(',') ?? '',
+      expected,
+    )
+  }
 })

@@ -4,7 +4,26 @@ import type { AgentStatus, Answer } from './agents.ts'
 import { columns } from './table.ts'
 
 export type NodeAnswer = { readonly node: string; readonly answer: Answer<AgentStatus> }
-type Fault = { readonly node: string; readonly text: string; readonly fix: string }
+/** Without a fix when the text says itself what to do, or that nothing is to be done. */
+type Fault = { readonly node: string; readonly text: string; readonly fix?: string | undefined }
+
+/** How an agent's problems begin or what marks them, and the cure that their text does not name. */
+const CURES: readonly (readonly [problem: RegExp, fix: string])[] = [
+  [
+    /^not proved: table netdev /,
+    'it sees packets before the policy does: find out whose it is; remove it if nobody needs it',
+  ],
+  [/^not proved: /, 'the packets concerned are in the agent log'],
+  [/^the kernel differs: /, 'the agent puts the table right by itself; the packets concerned are in the agent log'],
+  [/^routing: /, "see gingham get bgppeer and the router's side"],
+  [/^BIRD does not run/, 'see that bird is installed, and its bird.log in the run folder; the agent starts it again'],
+  [/ has no BGP address /, 'give the Node spec.bgp.ipv4Address or ipv6Address'],
+  [/ denies all: /, 'apply it corrected; it lets nothing through until then'],
+  [/ is not valid: /, 'apply it corrected; its last valid version stays in force'],
+  [/^writing the policy table failed/, 'read the agent log; the agent keeps trying'],
+]
+
+const cureOf = (problem: string): string | undefined => CURES.find(([pattern]) => pattern.test(problem))?.[1]
 
 /** `45s`, `12m`, `3h`, `2d`: how kubectl writes ages. */
 export function age(seconds: number): string {
@@ -20,7 +39,7 @@ function faults({ node, answer }: NodeAnswer): Fault[] {
     return [{ node, text: `no answer: ${answer.why}`, fix: 'start the node agent again (npm start for the lab)' }]
   const { datastore, dataplane, bgp, ready } = answer.value
   const found: Fault[] = []
-  const fault = (text: string, fix: string): void => void found.push({ node, text, fix })
+  const fault = (text: string, fix?: string): void => void found.push({ node, text, fix })
   if (!datastore.connected) {
     fault(
       `the datastore is away; what was known at revision ${datastore.revision} stays enforced`,
@@ -30,7 +49,7 @@ function faults({ node, answer }: NodeAnswer): Fault[] {
   if (!dataplane.programmed) {
     fault('the kernel does not have the policies yet; new pods stay closed', 'wait; if it stays, read the agent log')
   }
-  for (const problem of dataplane.problems) fault(problem, 'read the agent log; the agent keeps trying')
+  for (const problem of dataplane.problems) fault(problem, cureOf(problem))
   const edit = dataplane.lastEdit
   if (edit && edit.secondsAgo < EDIT_SHOWN_SECONDS) {
     const what = edit.what.length > 1 ? `${edit.what[0]} and ${edit.what.length - 1} more` : edit.what[0]
@@ -93,7 +112,7 @@ export function printStatus(answers: readonly NodeAnswer[]): {
     lines.push('', 'Problems')
     lines.push(
       ...columns(
-        found.map(f => [f.node, f.text, `fix: ${f.fix}`]),
+        found.map(f => [f.node, f.text, f.fix === undefined ? '' : `fix: ${f.fix}`]),
         '  ',
       ),
     )

@@ -158,6 +158,38 @@ spec:
   ])
 })
 
+test('what has no effect yet is told, what would cut pods off is refused, and kinds of Kubernetes are not taken for ours', async () => {
+  const { gingham } = shell()
+  const pod = (more: string): string =>
+    `apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations: {${more}}\nspec: {nodeName: node-a}\n`
+  const warned = await gingham(['apply', '-f', '-'], pod('qos.projectcalico.org/egressBandwidth: 1M'))
+  assert.equal(warned.code, 0)
+  assert.match(
+    warned.err,
+    /^warning: standard input:5:\d+: metadata\.annotations: accepted, and without effect yet: qos\.projectcalico\.org\/egressBandwidth$/m,
+  )
+  const v3 = (kind: string, spec: string): string =>
+    `apiVersion: projectcalico.org/v3\nkind: ${kind}\nmetadata: {name: default}\nspec: {${spec}}\n`
+  const felix = await gingham(['apply', '-f', '-'], v3('FelixConfiguration', 'wireguardEnabled: true, vxlanMTU: 1400'))
+  assert.equal(felix.code, 0)
+  assert.match(felix.err, /^warning: .* accepted, and without effect yet: vxlanMTU, wireguardEnabled$/m)
+  const pool = await gingham(['apply', '-f', '-'], v3('IPPool', 'cidr: 10.1.0.0/16, vxlanMode: Always'))
+  assert.equal(pool.code, 1)
+  assert.match(pool.err, /spec\.vxlanMode: .* not routed between nodes \(fix: set vxlanMode: Never/)
+  assert.match(pool.err, /nothing was written/)
+
+  // A policy of Kubernetes neither becomes one of Calico nor stands for it when it is deleted.
+  await gingham(['apply', '-f', '-'], v3('NetworkPolicy', ''))
+  const theirs =
+    'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: default}\nspec: {podSelector: {}}\n'
+  for (const verb of ['apply', 'delete', 'get']) {
+    const { code, err } = await gingham([verb, '-f', '-'], theirs)
+    assert.equal(code, 1, verb)
+    assert.match(err, /Kubernetes' own NetworkPolicy \(networking\.k8s\.io\/v1\) is not supported yet/)
+  }
+  assert.match((await gingham(['get', 'networkpolicy'])).out, /\ndefault /)
+})
+
 test('a pod keeps its addresses when it is applied without them', async () => {
   const { gingham } = shell()
   await gingham(['apply', '-f', '-'], WORLD)

@@ -4,7 +4,15 @@ import { summarize, type Verb } from '../../core/explain/summary.ts'
 import { survey, warnings } from '../../core/explain/warnings.ts'
 import { type ResourceKey, resourceKey, splitKey } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
-import { find, KINDS, type Kind, keyOf, type Resource, type Snapshot } from '../../core/resources/resource.ts'
+import {
+  checkKind,
+  find,
+  KINDS,
+  type Kind,
+  keyOf,
+  type Resource,
+  type Snapshot,
+} from '../../core/resources/resource.ts'
 import { ensureInitialized } from '../../io/store/initialize.ts'
 import { identify, ResourceError } from '../../io/store/resource-error.ts'
 import { StoreError } from '../../io/store/store.ts'
@@ -208,16 +216,16 @@ export type DeleteContext = {
   readonly skipNotExists: boolean
 }
 
-/** The keys that an input names; its documents need not be valid otherwise. */
+/** The keys that an input names; beyond kind, apiVersion and name its documents need not be valid. */
 export function keysOf(inputs: Inputs, namespace: string | undefined, terminal: Terminal): ResourceKey[] {
   const mistakes: Mistake[] = [...inputs.mistakes]
   const keys: ResourceKey[] = []
   for (const document of inputs.documents) {
     const head = headOf(document.value)
-    const contradiction = namespaceProblem(document.value, namespace)
-    if (contradiction) mistakes.push(...mistakesOf(document, [contradiction]))
-    else if (!head) mistakes.push(...mistakesOf(document, [{ path: 'kind', message: 'unknown resource type' }]))
-    else if (head.name === undefined)
+    const problem =
+      namespaceProblem(document.value, namespace) ?? checkKind(document.value as Readonly<Record<string, unknown>>)
+    if (problem) mistakes.push(...mistakesOf(document, [problem]))
+    else if (head?.name === undefined)
       mistakes.push(...mistakesOf(document, [{ path: 'metadata.name', message: 'is required' }]))
     else
       keys.push(

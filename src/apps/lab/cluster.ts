@@ -41,7 +41,8 @@ export const startAgent = (folder: RunFolder, prefix: string, node: string, more
     namespace: names(prefix).node(node),
     command: [
       ...[process.execPath, program('agent'), '--node', node, '--run', folder.path],
-      ...['--log', path.join(folder.path, 'log', `agent-${node}.json`), ...more],
+      // Several agents share the machine: none is the one that a CNI plugin without settings means.
+      ...['--no-cni-socket', '--log', path.join(folder.path, 'log', `agent-${node}.json`), ...more],
     ],
   })
 

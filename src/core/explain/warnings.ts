@@ -7,6 +7,7 @@ import { appliesTo } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
 import type { EntityRule, GlobalNetworkPolicy, NetworkPolicy, Resource, Snapshot } from '../resources/resource.ts'
+import { withoutEffect } from './no-effect.ts'
 import { isUnconditional } from './rule-words.ts'
 import { plural } from './words.ts'
 
@@ -23,7 +24,7 @@ export function survey(snapshot: Snapshot): Survey {
 
 /** What has no effect, with the place in the resource. Without a survey only what the resource itself shows. */
 export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
-  if (resource.kind !== 'NetworkPolicy' && resource.kind !== 'GlobalNetworkPolicy') return []
+  if (resource.kind !== 'NetworkPolicy' && resource.kind !== 'GlobalNetworkPolicy') return withoutEffect(resource)
   const found = [...switchedOff(resource), ...neverReached(resource)]
   return surroundings ? [...found, ...matchesNothing(resource, surroundings)] : found
 }

@@ -45,8 +45,8 @@ function isFinished(pod: Pod): boolean {
   return deletionTimestamp !== undefined && (annotations?.[POD_IP] === '' || annotations?.[AWS_POD_IPS] === '')
 }
 
-/** The pod's addresses from the first source that has any. */
-function podNetworks(pod: Pod): Prefix[] {
+/** The pod's addresses, each as a prefix of full length, from the first source that has any. */
+export function podNetworks(pod: Pod): Prefix[] {
   const { annotations } = pod.metadata
   const sources: readonly (readonly (string | undefined)[])[] = [
     pod.status?.podIPs?.map(({ ip }) => ip) ?? [],

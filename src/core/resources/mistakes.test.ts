@@ -297,8 +297,36 @@ const ANSWERS: readonly (readonly [line: string, ...answers: string[]])[] = [
     'kind: unknown resource type GlobalNetworkPolcy (did you mean GlobalNetworkPolicy?)',
   ],
   ['StagedNetworkPolicy {name: a} {}', 'kind: StagedNetworkPolicy is not supported yet'],
+  ['HostEndpoint {name: a} {}', 'kind: HostEndpoint is not supported yet'],
+  ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
+  ['Service {name: a} {}', 'kind: Service is not supported yet'],
+  ['EndpointSlice {name: a} {}', 'kind: EndpointSlice is not supported yet'],
 ]
 
 test('every mistake is answered with its place, a reason and a cure', () => {
   for (const [line, ...answers] of ANSWERS) assert.deepEqual(problemsOf(line).map(print), answers, line)
+})
+
+test('kinds of Kubernetes that share a name with one of Calico are not taken for it', () => {
+  const said = (kind: string, apiVersion: unknown) => {
+    const decoded = decodeResource({ apiVersion, kind, metadata: { name: 'a', namespace: 'b' }, spec: {} })
+    return decoded.ok ? [] : decoded.problems.map(print)
+  }
+  const policy = 'say the same in a NetworkPolicy of projectcalico.org/v3; its fields are others'
+  assert.deepEqual(said('NetworkPolicy', 'networking.k8s.io/v1'), [
+    `apiVersion: Kubernetes' own NetworkPolicy (networking.k8s.io/v1) is not supported yet (${policy})`,
+  ])
+  assert.deepEqual(said('NetworkPolicy', 'extensions/v1beta1'), [
+    `apiVersion: Kubernetes' own NetworkPolicy (extensions/v1beta1) is not supported yet (${policy})`,
+  ])
+  assert.deepEqual(said('Node', 'v1'), [
+    "apiVersion: Kubernetes' own Node (v1) is not supported yet (describe the node in a Node of projectcalico.org/v3)",
+  ])
+  assert.deepEqual(said('NetworkPolicy', 'v1'), [
+    'apiVersion: unknown version v1 of NetworkPolicy (write apiVersion: projectcalico.org/v3)',
+  ])
+  assert.deepEqual(said('NetworkPolicy', undefined), [
+    'apiVersion: is required (write apiVersion: projectcalico.org/v3)',
+  ])
+  assert.deepEqual(said('NetworkPolicy', 'projectcalico.org/v3'), [])
 })

@@ -95,6 +95,37 @@ test('what is not enforced is said', () => {
   ])
 })
 
+test('what would leave pods without routes, sessions or policy is refused', () => {
+  const said = (line: string) => unsupported(decode(line)).map(print)
+  const pool = (mode: string): string => `IPPool {name: a} {cidr: 10.1.0.0/16, ${mode}}`
+  const unrouted = 'is not supported yet: pods of this pool would get addresses that are not routed between nodes'
+  for (const mode of ['Always', 'CrossSubnet']) {
+    for (const field of ['vxlanMode', 'ipipMode']) {
+      assert.deepEqual(said(pool(`${field}: ${mode}`)), [
+        `spec.${field}: ${field} ${mode} ${unrouted} (set ${field}: Never, and let BGP route without encapsulation)`,
+      ])
+    }
+  }
+  assert.deepEqual(said(pool('vxlanMode: Never, ipipMode: Never')), [])
+
+  const noSecrets = 'Secrets are not supported yet: without its password there would be no session'
+  const fix = 'leave it out, here and at the other end'
+  const ref = (more = ''): string => `{secretKeyRef: {name: bgp, key: password${more}}}`
+  const peer = (password: string): string => `BGPPeer {name: a} {peerIP: 10.0.0.1, asNumber: 1, password: ${password}}`
+  assert.deepEqual(said(peer(ref())), [`spec.password: ${noSecrets} (${fix})`])
+  assert.deepEqual(said(peer(ref(', optional: true'))), [])
+  assert.deepEqual(said(peer('{}')), [])
+  const mesh = (password: string): string => `BGPConfiguration {name: default} {nodeMeshPassword: ${password}}`
+  assert.deepEqual(said(mesh(ref())), [`spec.nodeMeshPassword: ${noSecrets} (${fix})`])
+  assert.deepEqual(said(mesh(ref(', optional: true'))), [])
+
+  const prefixes = (text: string): string => `FelixConfiguration {name: default} {interfacePrefix: "${text}"}`
+  assert.deepEqual(said(prefixes('tap,cali')), [])
+  assert.deepEqual(said(prefixes('tap')), [
+    'spec.interfacePrefix: the interfaces of pods begin with cali, and no policy would guard them (write tap,cali)',
+  ])
+})
+
 test('Kubernetes kinds keep the fields that nobody here knows', () => {
   const pod = {
     kind: 'Pod',

@@ -104,11 +104,22 @@ export const find = <K extends Kind>(
 export const snapshotOf = (resources: Iterable<Resource>): Snapshot =>
   new Map([...resources].map(resource => [keyOf(resource), resource]))
 
-/** Calico's kinds that are known by name only: a near name would mislead whoever asks for one of them. */
+/** Kinds that are known by name only: a near name would mislead whoever asks for one of them. */
 const NOT_YET: readonly string[] = [
   ...['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy', 'StagedKubernetesNetworkPolicy', 'HostEndpoint', 'BGPFilter'],
   ...['IPReservation', 'KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
+  ...['Service', 'Endpoints', 'EndpointSlice', 'Secret', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'],
+  ...['ClusterNetworkPolicy'],
 ]
+
+/** Kinds of Kubernetes that share their name with one of Calico's: rewriting the apiVersion would make nonsense of them. */
+const KUBERNETES_OWN: { readonly [kind in Kind]?: { readonly apiVersion: RegExp; readonly fix: string } } = {
+  NetworkPolicy: {
+    apiVersion: /^(networking\.k8s\.io|extensions)\//,
+    fix: 'say the same in a NetworkPolicy of projectcalico.org/v3; its fields are others',
+  },
+  Node: { apiVersion: /^v1$/, fix: 'describe the node in a Node of projectcalico.org/v3' },
+}
 
 export type DecodeOptions = {
   /** Given to namespaced resources that name no namespace; without it that is a problem. */
@@ -143,7 +154,8 @@ export function decodeResource(document: unknown, options: DecodeOptions = {}): 
   return problems.length > 0 ? failed(...problems) : ok(resource)
 }
 
-function checkKind(document: Fields): Problem | undefined {
+/** What is wrong with the kind and apiVersion of a document, which need not be valid otherwise. */
+export function checkKind(document: Fields): Problem | undefined {
   const { kind, apiVersion } = document
   if (typeof kind !== 'string') return { path: 'kind', message: kind === undefined ? 'is required' : 'must be a text' }
   if (!isKind(kind)) {
@@ -153,8 +165,14 @@ function checkKind(document: Fields): Problem | undefined {
   }
   const wanted = KINDS[kind].apiVersion
   if (apiVersion === wanted) return undefined
-  const message = typeof apiVersion === 'string' ? `unknown version ${apiVersion} of ${kind}` : 'is required'
-  return { path: 'apiVersion', message, fix: `write apiVersion: ${wanted}`, value: apiVersion }
+  const path = 'apiVersion'
+  if (typeof apiVersion !== 'string') return { path, message: 'is required', fix: `write apiVersion: ${wanted}` }
+  const own = KUBERNETES_OWN[kind]
+  if (own?.apiVersion.test(apiVersion)) {
+    return { path, message: `Kubernetes' own ${kind} (${apiVersion}) is not supported yet`, fix: own.fix }
+  }
+  const message = `unknown version ${apiVersion} of ${kind}`
+  return { path, message, fix: `write apiVersion: ${wanted}`, value: apiVersion }
 }
 
 function withNamespace(document: Fields, info: KindInfo, { defaultNamespace }: DecodeOptions): Fields {

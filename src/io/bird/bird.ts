@@ -1,6 +1,7 @@
 // A BIRD of our own: started, given its configuration, restarted when it dies, ended. It outlives an agent that is killed:
 // the next agent finds it by its control socket and goes on with it, so that no session is lost.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type net from 'node:net'
 import { join } from 'node:path'
@@ -106,7 +107,10 @@ export class Bird {
     if (left !== undefined) {
       this.#connection = left
       await askBird(this.socket, 'configure')
-    } else await this.#start(false)
+    } else {
+      // One that ended in order took its file away; one that was killed has left routes that packets take right now.
+      await this.#start(existsSync(this.#pidFile))
+    }
     this.#life = this.#keepAlive()
   }
 
