@@ -6,7 +6,9 @@ import { VERSION } from '../../core/base/version.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
 import { ofKind } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
+import { openCollection } from '../../io/ipam/collection.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
+import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { openNft } from '../../io/kernel/nft-table.ts'
 import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
@@ -19,6 +21,7 @@ import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
+import { IpamCollector } from './ipam-collect.ts'
 import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
 import type { AgentOptions } from './options.ts'
@@ -51,6 +54,7 @@ export class Agent {
   #ipamWatch: Watch | undefined
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
+  readonly #collector: IpamCollector
   #connected = false
   #endpoints = 0
   #stopServing: (() => Promise<void>) | undefined
@@ -75,6 +79,20 @@ export class Agent {
       metrics: this.#metrics,
       onProgrammed: () => this.#waiters.wake(),
       own: options.ownTable,
+    })
+    this.#collector = new IpamCollector({
+      node: options.node,
+      ipam: openCollection(this.#store),
+      snapshot: () => (this.#connected && this.#view?.inSync ? this.#view.view : undefined),
+      resources: new ResourceClient(this.#store),
+      now: () => performance.now(),
+      log,
+      onCollected: ({ candidates, reclaimed }) => {
+        this.#metrics.ipamCandidates.set(candidates)
+        this.#metrics.ipamReclamations.inc(reclaimed)
+      },
+      // Before somebody else gets them: what is remembered as allowed was allowed to who had them.
+      onReleased: addresses => flushAddresses(addresses),
     })
     this.#waiters = new ProgrammedWaiters((key, addresses) => this.#dataplane.isProgrammed(key, addresses))
     this.#cni = new CniService({
@@ -146,6 +164,7 @@ export class Agent {
     }
     void this.#cniSpool.start()
     void this.#initialize()
+    this.#collector.start()
     this.#view = new ResourceView(this.#store, {
       log: this.#log,
       onChange: update => this.#lastKnown.live(update),
@@ -159,6 +178,7 @@ export class Agent {
     this.#stopped = true
     this.#view?.close()
     this.#ipamWatch?.close()
+    this.#collector.stop()
     this.#tableWatch?.stop()
     await this.#proof?.stop()
     if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)

@@ -242,6 +242,8 @@ export class PolicyDataplane {
       this.#kernel.writeBatch(take, { name: NFT_TABLE, sets: [] })
       this.#tracker.wrote(take)
     } catch (error) {
+      // The kernel is older than the flags, or an agent without them made the table; anything else is tried again.
+      if (!(error as { isUnsupported?: boolean }).isUnsupported) throw error
       this.#own = false
       const why = (error as Error).message
       this.#log.warn({ why }, 'the table cannot be made ours alone: edits by others are repaired, not refused')

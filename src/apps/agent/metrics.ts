@@ -36,6 +36,8 @@ export class Metrics {
   readonly proved = this.#gauge('gingham_proved', '1 if the last proof found the ruleset equal to the intent.')
   readonly provedClasses = this.#gauge('gingham_proved_classes', 'Classes of packets that the last proof compared.')
   readonly problems = this.#gauge('gingham_problems', 'What `gingham status` lists as wrong on this node.')
+  readonly ipamCandidates = this.#gauge('ipam_gc_candidates', 'Handles without an owner that are not collected yet.')
+  readonly ipamReclamations = this.#counter('ipam_gc_reclamations', 'Leaked addresses that were taken back.')
   readonly cniRequests = new Counter({
     name: 'gingham_cni_requests_total',
     help: 'CNI requests by command and result.',

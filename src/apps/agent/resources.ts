@@ -58,6 +58,11 @@ export class ResourceView {
     })
   }
 
+  /** Everything as it is known now. */
+  get view(): Snapshot {
+    return this.#view.view
+  }
+
   get inSync(): boolean {
     return this.#inSync
   }

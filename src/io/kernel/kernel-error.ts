@@ -51,6 +51,11 @@ export class KernelError extends Error {
     return this.code === 'EEXIST'
   }
 
+  /** This kernel does not know what was asked. */
+  get isUnsupported(): boolean {
+    return ['EOPNOTSUPP', 'EINVAL', 'EPROTONOSUPPORT', 'EAFNOSUPPORT'].includes(this.code)
+  }
+
   /** In use, or the kernel asks to try again. */
   get isBusy(): boolean {
     return ['EBUSY', 'EAGAIN', 'EINTR', 'ERESTART'].includes(this.code)
