@@ -1,5 +1,5 @@
-// `npm run soak -- --minutes N [NAME...]`: the long rounds, one file of test/soak after the other, each with an equal share
-// of the time. What a round did is its own print; the exit code is 1 if one failed. A round that has done all that it
+// `npm run soak -- --minutes N [NAME...]`: the long rounds, one after the other. The files of test/soak get an equal share of
+// the time; the tests that `npm test` runs for a short while are run with their full numbers, however long that takes. What a round did is its own print; the exit code is 1 if one failed. A round that has done all that it
 // wants ends early, and the time it leaves goes to those after it.
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -8,6 +8,14 @@ import { ENVIRONMENT, main, NODE, ROOT, SetUpError } from './run.mjs'
 import { setUp } from './setup.mjs'
 
 const FOLDER = join('test', 'soak')
+/** Tests with a long round, and what asks for it. */
+const LONG_TESTS = {
+  'no-packet-between': ['test/kernel/no-packet-between.test.ts', { GINGHAM_SOAK_MINUTES: '1' }],
+  hitless: ['test/cluster/hitless.test.ts', { GINGHAM_SOAK_MINUTES: '1' }],
+  agreement: ['test/agreement/tables.test.ts', { AGREE_RUNS: '20000' }],
+  incremental: ['test/agreement/incremental.test.ts', { AGREE_RUNS: '2000' }],
+  proof: ['test/kernel/proof.test.ts', { PROOF_EDITS: '10000' }],
+}
 const USAGE = 'Use: npm run soak -- --minutes N [NAME...]'
 
 function readArguments(args) {
@@ -23,21 +31,23 @@ function readArguments(args) {
 }
 
 function roundsOf(names) {
-  const all = readdirSync(join(ROOT, FOLDER))
+  const timed = readdirSync(join(ROOT, FOLDER))
     .filter(file => file.endsWith('.ts') && !file.endsWith('.test.ts'))
     .map(file => file.slice(0, -'.ts'.length))
     .sort()
+  const all = [...timed, ...Object.keys(LONG_TESTS)]
   const unknown = names.find(name => !all.includes(name))
   if (unknown !== undefined) throw new SetUpError(`There is no soak ${unknown}.`, `There are: ${all.join(', ')}.`)
-  if (all.length === 0) throw new SetUpError(`There is nothing in ${FOLDER}.`, '')
   return names.length === 0 ? all : names
 }
 
 /** Runs one round; gives its exit code. */
 function runRound(name, seconds) {
-  const env = { ...ENVIRONMENT, GINGHAM_SOAK_SECONDS: String(seconds) }
+  const [file, more] = LONG_TESTS[name] ?? []
+  const args = file ? ['--test', file] : [join(FOLDER, `${name}.ts`)]
+  const env = { ...ENVIRONMENT, GINGHAM_SOAK_SECONDS: String(seconds), ...more }
   return new Promise((resolve, reject) => {
-    const child = spawn(NODE, [join(FOLDER, `${name}.ts`)], { cwd: ROOT, env, stdio: 'inherit' })
+    const child = spawn(NODE, args, { cwd: ROOT, env, stdio: 'inherit' })
     const forward = signal => child.kill(signal)
     process.once('SIGINT', forward).once('SIGTERM', forward)
     child.on('error', reject)
@@ -56,7 +66,7 @@ await main(async () => {
   const results = []
   for (const [i, name] of rounds.entries()) {
     const seconds = Math.max(1, Math.round((end - Date.now()) / 1000 / (rounds.length - i)))
-    console.log(`[soak] ${name}: up to ${seconds} s`)
+    console.log(`[soak] ${name}: ${LONG_TESTS[name] ? 'until it is done' : `up to ${seconds} s`}`)
     const started = Date.now()
     const code = await runRound(name, seconds)
     results.push({ name, code, seconds: Math.round((Date.now() - started) / 1000) })

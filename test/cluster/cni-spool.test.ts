@@ -106,7 +106,7 @@ describe('CNI DEL while the agent is away', () => {
     assert.deepEqual(await cluster.held('ca'), [])
     assert.equal(cluster.links().length, 2, 'b’s link stays')
     assert.equal(
-      flushAddresses(wired[0]!.map(addr), cluster.node.path),
+      await flushAddresses(wired[0]!.map(addr), cluster.node.path),
       0,
       'no connection of a released address is left',
     )

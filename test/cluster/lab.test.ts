@@ -104,6 +104,8 @@ test('the command line answers what the lab suggests to try', async () => {
   const status = await gingham(RUN, 'status')
   assert.equal(status.code, 0, status.stdout + status.stderr)
   for (const { name } of NODES) assert.match(status.stdout, new RegExp(name))
+  // Nothing of what was written was found otherwise when it was read back, by any agent.
+  assert.match(status.stdout, /3 of 3 nodes ready, 0 problems/)
   const ipam = await gingham(RUN, 'ipam', 'show', '--show-blocks')
   assert.equal(ipam.code, 0, ipam.stderr)
   assert.match(ipam.stdout, /192\.168\.0\.0\/16/)

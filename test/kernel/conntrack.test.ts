@@ -68,23 +68,23 @@ test('every connection of an address is forgotten, and no other', async t => {
 
   const [first, second] = ['10.7.0.2', 'fd07::2'] as const
   const gone = before.filter(of(first, second)).length
-  assert.equal(flushAddresses([addr(first), addr(second)], path), gone)
+  assert.equal(await flushAddresses([addr(first), addr(second)], path), gone)
   assert.deepEqual(listed().sort(), before.filter(line => !of(first, second)(line)).sort(), 'the others stay')
-  assert.equal(flushAddresses([addr(first), addr(second)], path), 0, 'nothing is left of them')
-  assert.equal(flushAddresses([], path), 0)
-  assert.ok(flushAddresses([addr('10.7.0.1'), addr('10.7.0.3')], path) > 0)
+  assert.equal(await flushAddresses([addr(first), addr(second)], path), 0, 'nothing is left of them')
+  assert.equal(await flushAddresses([], path), 0)
+  assert.ok((await flushAddresses([addr('10.7.0.1'), addr('10.7.0.3')], path)) > 0)
   assert.deepEqual(
     listed().filter(line => line.includes('10.7.')),
     [],
   )
 })
 
-test('among many connections only those of the address are told', t => {
+test('among many connections only those of the address are told', async t => {
   const { path, listed, send } = host(t)
   for (let port = 1000; port < 2000; port++) send('10.7.0.3', '10.7.0.4', port)
   send('10.7.0.3', '10.7.0.1')
   assert.equal(listed().length, 1001)
-  assert.equal(flushAddresses([addr('10.7.0.1')], path), 1)
-  assert.equal(flushAddresses([addr('10.7.0.4')], path), 1000)
+  assert.equal(await flushAddresses([addr('10.7.0.1')], path), 1)
+  assert.equal(await flushAddresses([addr('10.7.0.4')], path), 1000)
   assert.deepEqual(listed(), [])
 })

@@ -78,6 +78,7 @@ export class Agent {
       log,
       metrics: this.#metrics,
       onProgrammed: () => this.#waiters.wake(),
+      onWritten: () => this.#tableWatch?.wrote(),
       own: options.ownTable,
     })
     this.#collector = new IpamCollector({

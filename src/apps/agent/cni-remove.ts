@@ -35,7 +35,7 @@ export async function remove(deps: CniDeps, gone: Gone): Promise<void> {
   )
   // Before anybody else can be given them: what the kernel remembers as allowed was allowed to this container.
   await attempt(`cannot forget the connections of ${handle}`, async () => {
-    flushAddresses(await readHandleAddresses(deps.resources.store, handle), deps.hostNetns)
+    await flushAddresses(await readHandleAddresses(deps.resources.store, handle), deps.hostNetns)
   })
   await attempt(`cannot release the addresses of ${handle}`, () => deps.ipam.releaseByHandle(handle))
   const last = failures.at(-1)

@@ -31,6 +31,8 @@ export type DataplaneOptions = {
   readonly metrics: Metrics
   /** The kernel acknowledged everything known so far. */
   readonly onProgrammed: () => void
+  /** Something was written. */
+  readonly onWritten?: () => void
   /** Whether the kernel shall let nobody else edit or flush the table (flags owner and persist, kernel 6.9). */
   readonly own?: boolean
 }
@@ -65,6 +67,7 @@ export class PolicyDataplane {
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #onProgrammed: () => void
+  readonly #onWritten: () => void
   readonly #calculator: Calculator
   readonly #classifier = new Classifier()
   readonly #tracker = new TableTracker(tableState(undefined))
@@ -93,6 +96,7 @@ export class PolicyDataplane {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onProgrammed = options.onProgrammed
+    this.#onWritten = options.onWritten ?? (() => {})
     this.#own = options.own ?? true
     this.#calculator = new Calculator(options.node)
     this.#renderer = new TableRenderer(this.#tracker, this.#calculator, this.#classifier)
@@ -283,6 +287,7 @@ export class PolicyDataplane {
     this.#kernel.writeBatch(batch, { name: NFT_TABLE, sets: this.#lookedUp(batch) })
     this.#tracker.wrote(batch)
     this.#lastWriteAt = new Date()
+    this.#onWritten()
     this.#metrics.nftCalls.inc()
     for (const op of batch) {
       if (op.op === 'add-elements') this.#metrics.elementsAdded.inc(op.elements.length)

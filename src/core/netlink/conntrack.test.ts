@@ -35,15 +35,9 @@ const DNS: Connection = {
   zone: undefined,
 }
 
-test('all connections from an address', () => {
-  assert.equal(
-    hex(bytesOf(w => encodeGetConnections(w, { address: addr('10.0.0.1'), direction: 'original', side: 'src' }))),
-    '02000000' + '10000180' + '0c000180' + '080001000a000001' + '0c001980' + '0800010001000000',
-  )
-  assert.equal(
-    hex(bytesOf(w => encodeGetConnections(w, { address: addr('fd00::1'), direction: 'reply', side: 'dst' }))),
-    ['0a000000', '1c000280', '18000180', '14000400', `fd${'00'.repeat(14)}01`, '0c001980', '0800020002000000'].join(''),
-  )
+test('all connections of a family', () => {
+  assert.equal(hex(bytesOf(w => encodeGetConnections(w, 4))), '02000000')
+  assert.equal(hex(bytesOf(w => encodeGetConnections(w, 6))), '0a000000')
 })
 
 test('a connection is read, and deleted by what it was at first and its number', () => {

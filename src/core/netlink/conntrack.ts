@@ -1,7 +1,7 @@
 // Tracked connections as ctnetlink tells them (linux/netfilter/nfnetlink_conntrack.h): what a packet of the connection
 // looks like in each direction, and the number that tells an entry from a later one of the same tuple.
 import { type Addr, type Family, familyOf } from '../net/addr.ts'
-import { type AttributeTable, attributes, be16, be32, u8, u32, type Values } from './attributes.ts'
+import { type AttributeTable, attributes, be16, be32, u8, type Values } from './attributes.ts'
 import { DecodeError, type Reader, type Writer } from './bytes.ts'
 import { address, afOf } from './rtnetlink.ts'
 
@@ -23,15 +23,11 @@ const PROTOCOL = {
 } as const satisfies AttributeTable
 const IP = attributes({ src4: [1, address], dst4: [2, address], src6: [3, address], dst6: [4, address] })
 const TUPLE = attributes({ ip: [1, IP], protocol: [2, attributes(PROTOCOL)], zone: [3, be16] })
-/** Which fields of the given tuples a dump must match, since Linux 5.8; an older kernel passes over it and dumps all. */
-const FILTER = attributes({ original: [1, u32], reply: [2, u32] })
-const FILTER_BITS = { src: 1, dst: 2 } as const
 const ENTRY = attributes({
   original: [1, TUPLE],
   reply: [2, TUPLE],
   id: [12, be32],
   zone: [18, be16],
-  filter: [25, FILTER],
 })
 
 export type Tuple = {
@@ -49,11 +45,9 @@ export type Connection = {
   readonly zone?: number | undefined
 }
 
-export type EndOfConnection = {
-  readonly address: Addr
-  readonly direction: 'original' | 'reply'
-  readonly side: 'src' | 'dst'
-}
+/** Whether an address is at either end; translation of addresses may show it in one direction only. */
+export const involves = ({ original, reply }: Connection, address: Addr): boolean =>
+  [original.src, original.dst, reply.src, reply.dst].includes(address)
 
 /** struct nfgenmsg */
 function putHeader(w: Writer, family: Family): void {
@@ -62,16 +56,8 @@ function putHeader(w: Writer, family: Family): void {
   w.be16(0)
 }
 
-/** Body of CT.GET with DUMP: all connections that have an address at this end. */
-export function encodeGetConnections(w: Writer, { address: at, direction, side }: EndOfConnection): void {
-  const family = familyOf(at)
-  putHeader(w, family)
-  const ip = { [`${side}${family}`]: at }
-  ENTRY.encode(w, { [direction]: { ip }, filter: { [direction]: FILTER_BITS[side] } })
-}
-
 /** Body of CT.GET with DUMP: all connections of a family. */
-export const encodeGetFamily = (w: Writer, family: Family): void => putHeader(w, family)
+export const encodeGetConnections = (w: Writer, family: Family): void => putHeader(w, family)
 
 /** Body of CT.DELETE: this entry, and no later one of the same tuple. */
 export function encodeDeleteConnection(w: Writer, { original, id, zone }: Connection): void {
