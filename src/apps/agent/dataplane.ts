@@ -10,6 +10,7 @@ import type { Addr } from '../../core/net/addr.ts'
 import type { NftOp, NftSet, NftTable } from '../../core/nft/objects.ts'
 import { tableDifferences } from '../../core/nft/table-difference.ts'
 import { tableState } from '../../core/nft/table-state.ts'
+import { planUpdate, removeStale } from '../../core/render/nft/plan.ts'
 import { TableRenderer } from '../../core/render/nft/renderer.ts'
 import { type Stale, TableTracker } from '../../core/render/nft/tracker.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
@@ -76,6 +77,8 @@ export class PolicyDataplane {
   #own: boolean
   /** Whether the tracker knows what the kernel holds. */
   #known = false
+  /** The table that an earlier agent left, until the resources are known. */
+  #adopted: NftTable | undefined
   /** What stands in our table and is not understood. */
   #foreign: readonly string[] = []
   /** When each stale object was first seen to be so. */
@@ -125,6 +128,7 @@ export class PolicyDataplane {
     const intent = this.#calculator.apply(changes)
     this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
     this.#revision = revision
+    this.#adopted = undefined
     this.#changedAt = performance.now()
     this.#reconcile()
     stop()
@@ -172,6 +176,11 @@ export class PolicyDataplane {
       }
       this.#readBackAt = new Date()
       if (what.length === 0) return
+      // What the resources want is not known yet: the table is made again what it was when it was found.
+      if (this.#revision < 0 && this.#adopted) {
+        this.#restore(this.#adopted)
+        return
+      }
     } catch (error) {
       this.#known = false
       this.#log.error({ err: error }, 'the policy table cannot be read back')
@@ -228,6 +237,17 @@ export class PolicyDataplane {
     this.#metrics.programmedRevision.set(programmedRevision)
   }
 
+  #restore(table: NftTable): void {
+    const { create, move, stale } = planUpdate(this.#tracker.found, table)
+    const send = (batch: readonly NftOp[]): void => {
+      if (batch.length > 0) this.#kernel.writeBatch(batch, table)
+    }
+    for (const batch of [...create, ...move]) send(batch)
+    send(removeStale(this.#tracker.found, stale))
+    this.#known = false
+    this.#read()
+  }
+
   /** What the kernel holds, read if that is in doubt. */
   #read(): void {
     if (this.#known) return
@@ -236,6 +256,7 @@ export class PolicyDataplane {
     this.#foreign = table?.unknown?.map(u => `${u.kind} ${u.object}: ${u.reason}`) ?? []
     this.#tracker.reset(tableState(table))
     this.#known = true
+    if (this.#revision < 0 && table && table.chains.length > 0) this.#adopted ??= table
     if (this.#own) this.#takeOwnership()
   }
 
