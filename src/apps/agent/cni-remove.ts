@@ -6,9 +6,9 @@ import { containerOf, handleOf } from '../../core/cni/handle.ts'
 import { CONTAINER_ID } from '../../core/cni/pod-wishes.ts'
 import type { NetworkRequest } from '../../core/cni/request.ts'
 import { readHandleAddresses } from '../../io/cni/handles.ts'
-import { disconnectPod, ownedInterfaces, ownerOf } from '../../io/cni/pod-network.ts'
+import { disconnectPod, isUnfinished, ownedInterfaces, ownerOf } from '../../io/cni/pod-network.ts'
 import { flushAddresses } from '../../io/kernel/conntrack.ts'
-import { withdrawContainer } from './cni-container.ts'
+import { containerInterface, withdrawContainer } from './cni-container.ts'
 import { type CniDeps, requireReady, step, stepError } from './cni-deps.ts'
 import { findPod, type PodName, podInterface, withdrawPod } from './cni-pod.ts'
 
@@ -47,12 +47,16 @@ async function removeInterface(deps: CniDeps, { network, containerId, pod }: Gon
   const handle = handleOf(network, containerId)
   if (pod === undefined) {
     for (const [name, owner] of ownedInterfaces(deps)) if (owner === handle) await disconnectPod(name, deps)
+    const own = containerInterface(deps, containerId)
+    if (isUnfinished(own, deps)) await disconnectPod(own, deps)
     return
   }
   const name = podInterface(deps, pod)
   const owner = ownerOf(name, deps)
   if (owner === undefined) return
-  if (owner === handle || (owner === '' && (await isOurs(deps, pod, containerId)))) await disconnectPod(name, deps)
+  const isOwn =
+    owner === handle || (owner === '' && (isUnfinished(name, deps) || (await isOurs(deps, pod, containerId))))
+  if (isOwn) await disconnectPod(name, deps)
 }
 
 /** For host ends without an alias, which Calico made: the pod's annotation decides, or the pod's absence. */

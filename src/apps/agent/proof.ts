@@ -13,6 +13,8 @@ const AFTER_CHANGE_MS = 3000
 const PERIOD_MS = 60_000
 /** A proof may take so much of a core at most. */
 const SHARE = 0.1
+/** Problems of a sort that status shows. */
+const SHOWN = 2
 
 export type ProofStatus = {
   /** When a proof was last finished, whatever it said. */
@@ -56,14 +58,16 @@ export class ProofLoop {
     return { at: last?.at, proved: last?.proved, classes: last?.classes ?? 0, ms: last?.ms ?? 0 }
   }
 
+  /** One line each, few of them; all of it, with the packets' ways, is in the log. */
   get problems(): string[] {
     const last = this.#last
     if (!last) return []
     if (last.error) return [`not proved: ${last.error}`]
-    return [
-      ...last.differences.map(d => `the kernel differs: ${d}`),
-      ...last.notUnderstood.map(d => `not proved: ${d}`),
+    const lines = (kind: string, of: readonly string[]): string[] => [
+      ...of.slice(0, SHOWN).map(text => `${kind}: ${text.split('\n')[0]}`),
+      ...(of.length > SHOWN ? [`${kind}: ${of.length - SHOWN} sorts of packets more`] : []),
     ]
+    return [...lines('the kernel differs', last.differences), ...lines('not proved', last.notUnderstood)]
   }
 
   async stop(): Promise<void> {

@@ -14,7 +14,10 @@ const CURES: readonly (readonly [problem: RegExp, fix: string])[] = [
     'it sees packets before the policy does: find out whose it is; remove it if nobody needs it',
   ],
   [/^not proved: /, 'the packets concerned are in the agent log'],
-  [/^the kernel differs: /, 'the agent puts the table right by itself; the packets concerned are in the agent log'],
+  [
+    /^the kernel differs: /,
+    "the agent puts its own table right; a rule in another table is that program's: see nft list ruleset, and the agent log",
+  ],
   [/^routing: /, "see gingham get bgppeer and the router's side"],
   [/^BIRD does not run/, 'see that bird is installed, and its bird.log in the run folder; the agent starts it again'],
   [/ has no BGP address /, 'give the Node spec.bgp.ipv4Address or ipv6Address'],

@@ -234,6 +234,16 @@ export function ownerOf(hostInterface: string, { hostNetns }: HostNetwork = {}):
   return link && (link.alias ?? '')
 }
 
+/**
+ * Whether the host's end was made by somebody who died before it was of any use: the kernel takes an alias only after the
+ * link is there, and it is switched on later still. Whoever asks for its container's end may remove it.
+ */
+export function isUnfinished(hostInterface: string, { hostNetns }: HostNetwork = {}): boolean {
+  using host = new NetlinkSocket(NETLINK.ROUTE, hostNetns)
+  const link = readLink(host, hostInterface)
+  return link?.kind === 'veth' && !link.alias && !link.up
+}
+
 /** Host ends by their names that carry an owner. */
 export function ownedInterfaces({ hostNetns }: HostNetwork = {}): ReadonlyMap<string, string> {
   using host = new NetlinkSocket(NETLINK.ROUTE, hostNetns)
