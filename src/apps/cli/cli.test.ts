@@ -195,7 +195,7 @@ test('status: a problem has the cure that fits it, or none when its text says en
   const rows: readonly (readonly [string, string])[] = [
     ['not proved: a queue to a program: tcp 10.0.0.1', 'the packets concerned are in the agent log'],
     ['not proved: table netdev foreign: every packet', 'it sees packets before the policy does: find out whose it is'],
-    ['the kernel differs: allowed instead of denied', 'the agent puts the table right by itself'],
+    ['the kernel differs: allowed instead of denied', 'the agent puts its own table right'],
     ['routing: BGPPeer(tor).spec: names no peer', "see gingham get bgppeer and the router's side"],
     ['BIRD does not run: no routes are exchanged', 'see that bird is installed'],
     ['Node node-a has no BGP address (spec.bgp): no routes are exchanged', 'give the Node spec.bgp.ipv4Address'],
