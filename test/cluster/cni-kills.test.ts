@@ -301,6 +301,15 @@ describe('an agent killed at each step', () => {
             await assertMended(t, world)
           })
         }
+        await t.test(`${fatal}: ${step}; killed again in the next ADD, and in DEL`, async t => {
+          const world = await makeWorld(t, before)
+          await callMortal(world.cluster, 'ADD', { ...world.call, fatal })
+          await callMortal(world.cluster, 'ADD', { ...world.call, fatal: (fatal * 7) % steps.length })
+          for (const again of [fatal % 5, 0]) await callMortal(world.cluster, 'DEL', { ...world.call, fatal: again })
+          await del(world, 1)
+          await assertGone(world)
+          await assertMended(t, world)
+        })
       }
     })
   }
