@@ -60,9 +60,11 @@ export class Blocks {
     for (const scope of block.scopes) this.#sets.releasePortName(scope)
   }
 
-  /** The next `acquire` resolves anew; who holds the old block keeps it until it is released. */
-  renew(list: RuleList): void {
-    for (const family of FAMILIES) this.#shared[family].delete(list)
+  /** The next `acquire` resolves anew what speaks of these; who holds the old block keeps it until it is released. */
+  renew(speaks: (block: Block) => boolean): void {
+    for (const family of FAMILIES) {
+      for (const [list, block] of this.#shared[family]) if (speaks(block)) this.#shared[family].delete(list)
+    }
   }
 
   #resolve(list: RuleList, family: Family, self: Labelled): Block {

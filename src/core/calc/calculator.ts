@@ -113,9 +113,9 @@ export class Calculator {
     // Port names first: a rule resolved below then speaks of what they stand for now.
     const names = this.sets.takeNames()
     for (const key of endpoints) this.#guard(key)
-    this.#groups.refresh(names)
     if (this.#itemsChanged) for (const key of this.#checkOwnSides(endpoints)) endpoints.add(key)
     this.#itemsChanged = false
+    this.#groups.refresh(names)
     return { endpoints, groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts }
   }
 

@@ -99,7 +99,8 @@ export class Groups {
     group.endpoints.set(member.key, member.self)
     this.#empty.delete(group)
     this.#groups.set(id, group)
-    if (!known || !sameSources(known.sources, sources)) this.#replace(group, sources)
+    // Resolved for who joins: what the others' own sides are now may not have been asked yet.
+    if (!known || !sameSources(known.sources, sources)) this.#replace(group, sources, member.self)
     return group
   }
 
@@ -108,15 +109,21 @@ export class Groups {
     if (group.endpoints.size === 0) this.#empty.add(group)
   }
 
-  /** Resolves the blocks that speak of these port names again. */
+  /** Resolves the blocks that speak of these port names again. Every endpoint must be in the group that it belongs to now. */
   refresh(scopes: ReadonlySet<string>): void {
     if (scopes.size === 0) return
     const speaks = (block: Block): boolean => block.scopes.some(scope => scopes.has(scope))
-    const touched = [...this.#groups.values()].filter(
-      g => g.endpoints.size > 0 && FAMILIES.some(f => g.programs[f].stages.some(s => s.blocks.some(speaks))),
+    const touched = [...this.#groups.values()].filter(g =>
+      FAMILIES.some(f => g.programs[f].stages.some(s => s.blocks.some(speaks))),
     )
-    for (const list of touched.flatMap(g => g.sources).flatMap(s => s.lists)) this.#blocks.renew(list)
-    for (const group of touched) this.#replace(group, group.sources)
+    // Blocks that only wait to be released are not to be found again either.
+    this.#blocks.renew(speaks)
+    // A group without endpoints has none to resolve rules for: who joins it gives it its rules.
+    for (const group of touched) {
+      const [self] = group.endpoints.values()
+      if (self) this.#replace(group, group.sources, self)
+      else this.#replace(group, [])
+    }
   }
 
   #identity(direction: Direction, sources: readonly LiveSource[], self: Labelled): string {
@@ -136,14 +143,13 @@ export class Groups {
   }
 
   /** Gives a group its rules; what it held is given back by `settle`. */
-  #replace(group: LiveGroup, sources: readonly LiveSource[]): void {
+  #replace(group: LiveGroup, sources: readonly LiveSource[], self?: Labelled): void {
     for (const family of FAMILIES) this.#held.push(this.#release(group, family))
-    this.#build(group, sources)
+    this.#build(group, sources, self)
   }
 
-  #build(group: LiveGroup, sources: readonly LiveSource[]): void {
+  #build(group: LiveGroup, sources: readonly LiveSource[], self: Labelled | undefined): void {
     const { direction } = group
-    const [self] = group.endpoints.values()
     const programs = FAMILIES.map(family => {
       const stages = sources.map(({ kind, name, defaultAction, lists }): LiveStage => {
         return { kind, name, defaultAction, blocks: lists.map(list => this.#blocks.acquire(list, family, self!)) }

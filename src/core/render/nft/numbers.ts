@@ -4,14 +4,14 @@
 // their own, so that neither can ever be read as the other.
 import { sha1Hex } from '../../base/hash.ts'
 
-/** Numbers 1 to 2^28 - 1; 0 is the atom of everything else, and never a row. */
-const SPACE = 0x0fffffff
+/** Numbers 1 to 2^30 - 1; 0 is the atom of everything else, and never a row. */
+const SPACE = 0x3fffffff
 
-export const ROW_BASE = 0x10000000
+export const ROW_BASE = 0x40000000
 /** Set in a row that needs no finer key: the first rule of `decide` sends it straight to its outcome. */
 export const PLAIN_ROW = 0x80000000
 
-const hash = (key: string): number => 1 + (Number.parseInt(sha1Hex(key).slice(0, 7), 16) % SPACE)
+const hash = (key: string): number => 1 + (Number.parseInt(sha1Hex(key).slice(0, 8), 16) % SPACE)
 
 /**
  * The numbers given so far. A key has its hash, or the next free number after it when two hashes collide; it keeps it until

@@ -25,6 +25,8 @@ export class TableRenderer {
   readonly #rowNumbers = new NumberBook()
   /** What each endpoint of this node put into the dispatch maps. */
   readonly #dispatched = new Map<ResourceKey, readonly Placed[]>()
+  /** Who claims an interface or address, by map and key: two endpoints may, while one takes over from the other. */
+  readonly #claims = new Map<string, Map<ResourceKey, Placed>>()
   /** Keys by which atoms in use stand in the groups' maps; `*` is always met. */
   readonly #liveAtoms = new Set(['*'])
   readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
@@ -158,9 +160,13 @@ export class TableRenderer {
   }
 
   #dispatch(keys: ReadonlySet<ResourceKey>): void {
-    // What goes first: an interface or address may belong to another endpoint now.
-    for (const key of keys) for (const placed of this.#dispatched.get(key) ?? []) this.#place(placed, false)
+    const touched = new Map<string, Placed>()
     for (const key of keys) {
+      for (const placed of this.#dispatched.get(key) ?? []) {
+        const id = claimOf(placed)
+        touched.set(id, placed)
+        this.#claims.get(id)!.delete(key)
+      }
       const endpoint = this.#calculator.endpoints.get(key)
       if (!endpoint) {
         this.#dispatched.delete(key)
@@ -169,7 +175,21 @@ export class TableRenderer {
       const names = Object.fromEntries(DIRECTIONS.map(d => [d, this.#classifier.groups.get(endpoint.groups[d])!.name]))
       const placed = dispatchElements(endpoint, names as Record<(typeof DIRECTIONS)[number], GroupName>)
       this.#dispatched.set(key, placed)
-      for (const one of placed) this.#place(one, true)
+      for (const one of placed) {
+        const id = claimOf(one)
+        touched.set(id, one)
+        const claims = this.#claims.get(id) ?? new Map<ResourceKey, Placed>()
+        this.#claims.set(id, claims.set(key, one))
+      }
+    }
+    for (const [id, placed] of touched) {
+      const claims = this.#claims.get(id)!
+      // As in the plain rendering: the last endpoint by key has it.
+      const holder = [...claims.keys()].sort().at(-1)
+      this.#place(holder === undefined ? placed : claims.get(holder)!, holder !== undefined)
+      if (holder === undefined) this.#claims.delete(id)
     }
   }
 }
+
+const claimOf = ([set, element]: Placed): string => `${set} ${elementKey(element)}`

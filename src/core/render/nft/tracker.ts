@@ -102,7 +102,11 @@ export class TableTracker {
   wantSet(set: NftSet): void {
     const bare = { ...set, elements: [] }
     const state = this.wanted.sets.get(set.name)
-    if (!state) this.wanted.sets.set(set.name, { set: bare, elements: new Map() })
+    if (!state) {
+      this.wanted.sets.set(set.name, { set: bare, elements: new Map() })
+      // It may be on its way out, with elements that were wanted when it was dropped.
+      for (const key of this.#found.sets.get(set.name)?.elements.keys() ?? []) this.#touch(set.name, key)
+    }
     this.#sets.add(set.name)
     for (const element of set.elements) this.wantElement(set.name, element)
   }
@@ -174,6 +178,10 @@ export class TableTracker {
 
   /** The batches for everything touched since the last plan. They must be written in order; after a failure `reset`. */
   plan(): Plan {
+    // An element that nothing could meet when it was given up, and that can be met again, has to go at once.
+    for (const s of this.#stale.values()) {
+      if (s.kind === 'element' && this.isLive(s.set, s.key)) this.#touch(s.set, s.key)
+    }
     const diffs = this.#diffs()
     const chains = [...this.#chains].flatMap(name => this.#chainDiff(name))
     const sets = [...this.#sets].flatMap(name => this.#newSet(name))
