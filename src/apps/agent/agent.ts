@@ -141,7 +141,7 @@ export class Agent {
       node: this.#options.node,
       log: this.#log,
       metrics: this.#metrics,
-      onDifference: () => this.#dataplane.verify('unknown: found by the proof'),
+      onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.resyncState.set(1)
     this.#stopServing = await serve(
@@ -208,6 +208,8 @@ export class Agent {
   }
 
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
+    // First what packets wait for; counting walks all resources.
+    this.#dataplane.apply(changes, revision)
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(view, kind)].length
     this.#endpoints = [...ofKind(view, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length
     this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
@@ -215,7 +217,6 @@ export class Agent {
     this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
-    this.#dataplane.apply(changes, revision)
     this.#proof?.changed(changes, revision)
     this.#routing?.want(view)
   }

@@ -92,6 +92,8 @@ export class PolicyDataplane {
   #changedAt = 0
   #revision = -1
   #programmedRevision = -1
+  /** Whether the kernel acknowledged everything that was told. Revisions do not say: one may bring several changes. */
+  #inForce = false
   #lastWriteAt: Date | undefined
 
   constructor(options: DataplaneOptions) {
@@ -111,20 +113,24 @@ export class PolicyDataplane {
   }
 
   /**
-   * Before anything is known: a node without our table gets one in which every pod interface drops (the table itself is
-   * there: reading takes ownership of it). One that decides something stays as it is until the datastore has told what
-   * it should be.
+   * Before anything is known: a node without our table, or with one that an earlier agent did not finish, gets one in
+   * which every pod interface drops (the table itself is there: reading takes ownership of it). One that packets go
+   * through stays as it is until the datastore has told what it should be.
    */
   failClosed(): void {
     this.#read()
-    if (this.#tracker.found.chains.size > 0) return
+    const { wanted, found } = this.#tracker
+    const bases = [...wanted.chains.values()].filter(c => c.chain.base)
+    if (bases.every(c => found.chains.has(c.chain.name))) return
     this.#write()
+    this.#adopted = undefined
     this.#log.info('no policy table found: pod interfaces drop until policy is known')
   }
 
   /** Takes changes of derived resources, and writes what they make of the table before it returns. */
   apply(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
     const stop = this.#metrics.applyTime.startTimer()
+    this.#inForce = false
     const intent = this.#calculator.apply(changes)
     this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
     this.#revision = revision
@@ -136,9 +142,7 @@ export class PolicyDataplane {
 
   isProgrammed(endpoint: ResourceKey, addresses: readonly Addr[]): boolean {
     const found = this.#calculator.endpoints.get(endpoint)?.addresses
-    return (
-      this.#programmedRevision === this.#revision && [...(found ?? [])].sort().join() === [...addresses].sort().join()
-    )
+    return this.#inForce && [...(found ?? [])].sort().join() === [...addresses].sort().join()
   }
 
   status(): DataplaneStatus {
@@ -158,9 +162,9 @@ export class PolicyDataplane {
 
   /**
    * Reads the whole table and compares it with what was written. What somebody else changed is told in words and put right
-   * at once. `by`: who did it, as far as the kernel says.
+   * at once. `by`: who did it, as far as the kernel says. `anew`: compare what is wanted too, not only what was written.
    */
-  verify(by = 'unknown'): void {
+  verify(by = 'unknown', { anew = false } = {}): void {
     if (!this.#known) return
     try {
       const table = this.#kernel.readTable(NFT_TABLE)
@@ -172,10 +176,10 @@ export class PolicyDataplane {
         this.#metrics.foreignEdits.inc()
         this.#log.error({ by, what }, 'somebody else changed the policy table; putting it right')
         this.#foreign = unknown
-        this.#tracker.reset(found)
       }
+      if (what.length > 0 || anew) this.#tracker.reset(found)
       this.#readBackAt = new Date()
-      if (what.length === 0) return
+      if (what.length === 0 && !anew) return
       // What the resources want is not known yet: the table is made again what it was when it was found.
       if (this.#revision < 0 && this.#adopted) {
         this.#restore(this.#adopted)
@@ -212,11 +216,13 @@ export class PolicyDataplane {
       this.#read()
       this.#write()
       this.#programmedRevision = this.#revision
+      this.#inForce = this.#revision >= 0
       this.#failures = 0
       this.#failure = undefined
     } catch (error) {
       this.#failure = `writing the policy table failed: ${(error as Error).message}`
       this.#known = false
+      this.#inForce = false
       this.#metrics.failures.inc()
       const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!
       this.#log.error({ err: error, wait }, this.#failure)

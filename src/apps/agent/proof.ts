@@ -42,7 +42,7 @@ export class ProofLoop {
     this.#onDifference = options.onDifference
     this.#worker = new Worker(new URL('./proof-worker.ts', import.meta.url), { workerData: { node: options.node } })
     this.#worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
-    this.#worker.on('error', error => this.#log.error({ err: error }, 'the proof ended; nothing is proved any more'))
+    this.#worker.on('error', error => this.#died(error))
     this.#worker.unref()
   }
 
@@ -94,11 +94,22 @@ export class ProofLoop {
     this.#post({ kind: 'prove', revision: this.#revision })
   }
 
+  /** The thread is gone, and with it its copy of the resources: never green again until the agent is started anew. */
+  #died(error: unknown): void {
+    this.#log.error({ err: error }, 'the proof ended; nothing is proved until the agent is restarted')
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    const ended = `the proof ended (${error instanceof Error ? error.message : String(error)}): restart the agent`
+    const nothing = { revision: this.#revision, proved: false, classes: 0, differences: [], notUnderstood: [], ms: 0 }
+    this.#last = { ...nothing, error: ended, at: new Date() }
+    this.#metrics.proved.set(0)
+  }
+
   #answered(answer: ProofAnswer): void {
     this.#busy = false
     this.#notBefore = performance.now() + answer.ms / SHARE
-    // Something changed while it ran: the kernel may have been ahead of the copy, or behind.
-    if (answer.revision !== this.#revision) {
+    // Something changed while it ran: the kernel may have been ahead of the copy, or behind. That they were equal counts.
+    if (answer.revision !== this.#revision && !answer.proved) {
       this.#schedule(AFTER_CHANGE_MS)
       return
     }
