@@ -19,6 +19,7 @@ import {
 import type { NftOp, NftTable } from '../../core/nft/objects.ts'
 import { ERRNO, KernelError } from './kernel-error.ts'
 import { ackError, NETLINK, NetlinkSocket, subscribe } from './netlink-socket.ts'
+import { readGeneration } from './nft-generation.ts'
 
 const READ_TRIES = 20
 
@@ -41,15 +42,7 @@ export class NftConnection {
 
   /** The number of the ruleset's present state; every transaction, of anybody's, changes it. */
   generation(): number {
-    const id = this.#socket.get(
-      { op: 'read generation', type: nftType('GETGEN'), body: w => putGenHeader(w, 0) },
-      m => {
-        takeGenHeader(m.body)
-        return GENERATION.decode(m.body).id
-      },
-    )
-    if (id === undefined) throw new KernelError('read generation', ERRNO.EPROTO)
-    return id
+    return readGeneration(this.#socket)
   }
 
   /**

@@ -4,10 +4,11 @@
 import { eachAttribute, putAttribute, text } from '../../core/netlink/attributes.ts'
 import { Reader, type Writer } from '../../core/netlink/bytes.ts'
 import type { Message } from '../../core/netlink/message.ts'
-import { GENERATION, type NftMessage, nftType, putGenHeader, takeGenHeader } from '../../core/nft/nfnetlink.ts'
+import { type NftMessage, nftType, putGenHeader, takeGenHeader } from '../../core/nft/nfnetlink.ts'
 import type { RawRuleset } from '../../core/proof/raw.ts'
 import { ERRNO, KernelError } from './kernel-error.ts'
 import { NETLINK, NetlinkSocket } from './netlink-socket.ts'
+import { readGeneration } from './nft-generation.ts'
 
 const TRIES = 20
 const UNSPEC = 0
@@ -42,7 +43,7 @@ export class RawRulesetReader {
   }
 
   #readOnce(): RawRuleset | undefined {
-    const generation = this.#generation()
+    const generation = readGeneration(this.#socket)
     let still = true
     const dump = (op: string, type: NftMessage, body: (w: Writer) => void): Uint8Array[] =>
       this.#socket.dump({ op, type: nftType(type), body }, (m: Message) => {
@@ -65,18 +66,8 @@ export class RawRulesetReader {
       for (const body of found) elements.push(body)
     }
     const rules = dump('read rules', 'GETRULE', all)
-    if (!still || this.#generation() !== generation) return undefined
+    if (!still || readGeneration(this.#socket) !== generation) return undefined
     return { generation, tables, chains, sets, elements, rules }
-  }
-
-  #generation(): number {
-    const request = { op: 'read generation', type: nftType('GETGEN'), body: (w: Writer) => putGenHeader(w, 0) }
-    const id = this.#socket.get(request, m => {
-      takeGenHeader(m.body)
-      return GENERATION.decode(m.body).id
-    })
-    if (id === undefined) throw new KernelError('read generation', ERRNO.EPROTO)
-    return id
   }
 }
 
