@@ -30,8 +30,8 @@ export type LiveGroup = {
   readonly endpoints: Map<ResourceKey, Labelled>
   sources: readonly LiveSource[]
   programs: Readonly<Record<Family, LiveProgram>>
-  /** Where its first endpoint was before: it is likely to differ little from that. */
-  readonly from: LiveGroup | undefined
+  /** Where its first endpoint was before: it is likely to differ little from that. Told once, with the change that made it. */
+  from: LiveGroup | undefined
   gone: boolean
 }
 
@@ -46,6 +46,7 @@ export class Groups {
   readonly #selects: SetSource['selects']
   readonly #groups = new Map<string, LiveGroup>()
   #changed = new Set<LiveGroup>()
+  #taken: ReadonlySet<LiveGroup> = new Set()
   #held: (() => void)[] = []
   readonly #empty = new Set<LiveGroup>()
 
@@ -77,9 +78,11 @@ export class Groups {
 
   /** Groups that are new, whose rules changed, or that are gone, since the last call. */
   takeChanged(): ReadonlySet<LiveGroup> {
-    const changed = this.#changed
+    // Else every group would keep all those before it.
+    for (const group of this.#taken) group.from = undefined
+    this.#taken = this.#changed
     this.#changed = new Set()
-    return changed
+    return this.#taken
   }
 
   /** Puts an endpoint into the group of those that these sources guard as they guard it; `from`: where it was before. */
