@@ -4,7 +4,7 @@ import path from 'node:path'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
-import { ofKind } from '../../core/resources/resource.ts'
+import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openCollection } from '../../io/ipam/collection.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
@@ -56,7 +56,8 @@ export class Agent {
   #proof: ProofLoop | undefined
   readonly #collector: IpamCollector
   #connected = false
-  #endpoints = 0
+  /** What was last enforced. */
+  #resources: Snapshot = new Map()
   #stopServing: (() => Promise<void>) | undefined
   #stopped = false
 
@@ -143,6 +144,7 @@ export class Agent {
       metrics: this.#metrics,
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
+    this.#metrics.beforeScrape = () => this.#count()
     this.#metrics.resyncState.set(1)
     this.#stopServing = await serve(
       {
@@ -208,17 +210,21 @@ export class Agent {
   }
 
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
-    // First what packets wait for; counting walks all resources.
+    // First what packets wait for.
     this.#dataplane.apply(changes, revision)
-    const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(view, kind)].length
-    this.#endpoints = [...ofKind(view, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length
+    this.#resources = view
     this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
+    this.#proof?.changed(changes, revision)
+    this.#routing?.want(view)
+  }
+
+  /** Counts when somebody asks and not at each change: it walks all resources. */
+  #count(): void {
+    const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
     this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
-    this.#proof?.changed(changes, revision)
-    this.#routing?.want(view)
   }
 
   /** List, then watch; only that something changed matters here. */
@@ -280,7 +286,7 @@ export class Agent {
         problems,
       },
       bgp: this.#bird ? { established: peers.filter(p => p.state === 'Established').length, peers } : null,
-      pods: this.#endpoints,
+      pods: [...ofKind(this.#resources, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length,
     }
   }
 }

@@ -5,6 +5,8 @@ const PERCENTILES = [0.5, 0.9, 0.99]
 
 export class Metrics {
   readonly registry = new Registry()
+  /** Brings up to date what is only known when somebody asks. */
+  beforeScrape: () => void = () => {}
   readonly activeLocalEndpoints = this.#gauge(
     'felix_active_local_endpoints',
     'Endpoints on this host whose policy is programmed.',
@@ -51,6 +53,12 @@ export class Metrics {
     percentiles: PERCENTILES,
     registers: [this.registry],
   })
+
+  /** All of them, as Prometheus reads them. */
+  text(): Promise<string> {
+    this.beforeScrape()
+    return this.registry.metrics()
+  }
 
   #gauge(name: string, help: string): Gauge {
     return new Gauge({ name, help, registers: [this.registry] })

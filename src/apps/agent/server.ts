@@ -25,7 +25,7 @@ function health(server: FastifyInstance, api: AgentApi): void {
     return reply.code(ready ? 200 : 503).send({ ready })
   })
   server.get('/metrics', async (_request, reply) =>
-    reply.type(api.metrics.registry.contentType).send(await api.metrics.registry.metrics()),
+    reply.type(api.metrics.registry.contentType).send(await api.metrics.text()),
   )
 }
 
