@@ -125,13 +125,22 @@ const spec = fc.record({
 const V3 = 'projectcalico.org/v3'
 const policy = (index: number) =>
   fc
-    .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(namespaceSelector, 0.4))
-    .map(([body, namespace, namespaces]) => ({
-      apiVersion: V3,
-      kind: namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy',
-      metadata: { name: `p${index % 3}`, namespace },
-      spec: namespace ? body : { ...body, namespaceSelector: namespaces },
-    }))
+    .tuple(
+      spec,
+      fc.constantFrom(undefined, ...NAMESPACES),
+      maybe(namespaceSelector, 0.4),
+      maybe(fc.constantFrom('Set', 'Delete'), 0.7),
+    )
+    .map(([body, namespace, namespaces, staged]) => {
+      const { tier: of } = body
+      const full = { ...body, ...(namespace === undefined && { namespaceSelector: namespaces }) }
+      return {
+        apiVersion: V3,
+        kind: `${staged ? 'Staged' : ''}${namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy'}`,
+        metadata: { name: `p${index % 3}`, namespace },
+        spec: staged === 'Delete' ? { tier: of, stagedAction: staged } : { ...full, stagedAction: staged },
+      }
+    })
 
 const pod = (index: number) =>
   fc
@@ -192,7 +201,7 @@ const tuple = <T>(make: (index: number) => fc.Arbitrary<T>, count: number): fc.A
 
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc
-  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 6), tier)
+  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 7), tier)
   .map(([pods, sets, policies, t]) => {
     const resources: Resource[] = []
     for (const document of [...FIXED, t, ...pods, ...sets, ...policies]) {

@@ -14,37 +14,44 @@ import { derived } from '../../src/core/resources/derive.ts'
 import { cluster, packet } from './cluster.ts'
 
 /** Follows an outcome's steps as the kernel does. */
-function follow(outcome: Outcome, p: Packet): { cause: Cause; logs: string[] } {
+function follow(outcome: Outcome, p: Packet): { cause: Cause; logs: string[]; staged: Cause | undefined } {
   const own = outcome.direction === 'ingress' ? p.dst : p.src
   const holds = (c: Condition): boolean =>
     (c.sports === undefined || inRanges(c.sports, p.sport ?? -1)) &&
     (c.notSports === undefined || !inRanges(c.notSports, p.sport ?? -1)) &&
     (c.ownAddresses === undefined || c.ownAddresses.includes(own))
   const logs: string[] = []
+  let staged: Cause | undefined
   for (const step of outcome.steps) {
     if (!(step.when ?? []).every(holds)) continue
     if (step.kind === 'log') logs.push(printRule(step.rule))
-    else return { cause: step.cause, logs }
+    else if (step.kind === 'staged') staged ??= step.cause
+    else return { cause: step.cause, logs, staged }
   }
   throw new Error(`outcome ${outcome.name} does not decide`)
 }
 
 test('the tables of both nodes decide as the oracle does, for the same cause', () => {
-  const seen = { allow: 0, deny: 0, byRule: 0, conditions: 0 }
+  const seen = { allow: 0, deny: 0, byRule: 0, conditions: 0, staged: 0 }
   fc.assert(
     fc.property(cluster, fc.array(packet, { minLength: 20, maxLength: 20 }), (snapshot, packets) => {
       const view = derived(snapshot)
       const nodes = new Map(['node0', 'node1'].map(node => [node, classify(computeIntent(view, node))]))
       for (const p of packets) {
         const decision = decide(snapshot, p)
+        const wouldBe = decide(snapshot, p, 'staged')
         for (const direction of DIRECTIONS) {
           const expected = decision[direction]
           const found = [...nodes.values()].flatMap(c => judge(c, direction, p))
           assert.equal(found.length, expected ? 1 : 0, `${direction}: one endpoint decides, or none`)
           if (!expected) continue
-          const [{ cause, logs, conditional }] = found as [ReturnType<typeof judge>[number]]
+          const [{ cause, logs, staged, conditional }] = found as [ReturnType<typeof judge>[number]]
           assert.equal(printCause(cause), printCause(expected.cause), JSON.stringify(p))
           assert.deepEqual(logs, expected.logs.map(printRule))
+          const { cause: then } = wouldBe[direction]!
+          // Without a second judgement nothing staged concerns the endpoint.
+          assert.equal(printCause(staged ?? cause), printCause(then), JSON.stringify(p))
+          if (printCause(then) !== printCause(cause)) seen.staged++
           seen[expected.verdict]++
           if (expected.cause.kind === 'rule') seen.byRule++
           if (conditional) seen.conditions++
@@ -55,10 +62,11 @@ test('the tables of both nodes decide as the oracle does, for the same cause', (
   )
   const total = seen.allow + seen.deny
   console.log(
-    `# ${total} decisions: ${seen.allow} allowed, ${seen.byRule} by a rule, ${seen.conditions} under conditions`,
+    `# ${total} decisions: ${seen.allow} allowed, ${seen.byRule} by a rule, ${seen.conditions} under conditions, ${seen.staged} otherwise if staged`,
   )
   assert.ok(seen.allow / total > 0.1 && seen.deny / total > 0.1, 'both verdicts must be well represented')
   assert.ok(seen.conditions > 0)
+  assert.ok(seen.staged > 0)
 })
 
 function judge(c: Classification, direction: Direction, p: Packet) {

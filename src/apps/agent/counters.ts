@@ -1,4 +1,5 @@
-// The kernel's counters, by cause: each outcome chain counts just before its verdict, under the cause as a comment.
+// The kernel's counters, by cause: each outcome chain counts just before its verdict, under the cause as a comment. What
+// would be decided if the staged policies were enforced is counted before, as `staged: ` and the cause.
 import type { Outcome } from '../../core/classify/outcome.ts'
 import { printCause } from '../../core/resources/cause.ts'
 
@@ -13,15 +14,18 @@ export type OutcomeCounter = {
   readonly bytes: number
 }
 
+export const STAGED = 'staged: '
+
 export function outcomeCounters(outcomes: Iterable<Outcome>, counters: ChainCounters): OutcomeCounter[] {
   return [...outcomes].flatMap(outcome => {
     const found = counters.get(outcome.name) ?? []
-    const decisions = outcome.steps.filter(s => s.kind === 'decide')
+    const decisions = outcome.steps.filter(s => s.kind !== 'log')
     return decisions.flatMap((step, i): OutcomeCounter[] => {
       const counter = found[i]
       if (!counter) return []
       const { packets, bytes } = counter
-      return [{ cause: printCause(step.cause), direction: outcome.direction, chain: outcome.name, packets, bytes }]
+      const cause = `${step.kind === 'staged' ? STAGED : ''}${printCause(step.cause)}`
+      return [{ cause, direction: outcome.direction, chain: outcome.name, packets, bytes }]
     })
   })
 }

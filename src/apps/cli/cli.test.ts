@@ -119,6 +119,34 @@ test('why: text, JSON, both families, the kernel, mistakes', async () => {
   }
 })
 
+test('why: what the staged policies would change, and what the kernel counted for that', async () => {
+  const cause = 'staged: StagedNetworkPolicy default/shut ingress[0] Deny'
+  const counted = { cause, direction: 'ingress', chain: 'outcome-1', packets: 9, bytes: 540 } as const
+  const { gingham } = shell({ counters: { 'node-b': [counted] } })
+  await gingham(['apply', '-f', '-'], WORLD)
+  const staged = await gingham(
+    ['apply', '-f', '-'],
+    `
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: shut, namespace: default}
+spec: {selector: role == 'backend', ingress: [{action: Deny}]}
+`,
+  )
+  assert.match(staged.err, /^Staged network policy 'shut' created in namespace 'default'. It is not enforced: see /)
+  const { out } = await gingham(['why', 'other', 'backend', 'tcp/80'])
+  assert.match(out, /^ALLOWED default\/other -> default\/backend/)
+  assert.match(
+    out,
+    /\nif the staged policies were enforced: DENIED instead\n {2}ingress of default\/backend: DENIED by Stag/,
+  )
+  assert.match(out, /seen by the kernel on node-b: 9 packets, 540 bytes that would be decided in ingress by StagedNet/)
+  const [answer] = JSON.parse((await gingham(['why', 'other', 'backend', 'tcp/80', '-o', 'json'])).out)
+  assert.equal(answer.verdict, 'allow')
+  assert.equal(answer.staged.verdict, 'deny')
+  assert.match((await gingham(['get', 'snp'])).out, /^NAME +TIER\s+\nshut +default/)
+})
+
 const HEALTHY: AgentStatus = {
   node: 'node-a',
   version: '0.1.0',

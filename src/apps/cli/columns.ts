@@ -1,7 +1,15 @@
 // The columns of `get`, kind by kind: the headings, and what stands under them. Calico's kinds have calicoctl's columns.
 import { prefixBase } from '../../core/net/prefix.ts'
 import { podNetworks } from '../../core/resources/derive.ts'
-import { find, KINDS, type Kind, type Resource, type ResourceOf, type Snapshot } from '../../core/resources/resource.ts'
+import {
+  find,
+  KINDS,
+  type Kind,
+  type Resource,
+  type ResourceOf,
+  type Snapshot,
+  type TieredPolicy,
+} from '../../core/resources/resource.ts'
 import { tabStops } from './table.ts'
 
 type Cell<K extends Kind> = (resource: ResourceOf<K>, snapshot: Snapshot) => string
@@ -29,12 +37,12 @@ function joined(values: readonly string[] | undefined): string {
 
 const NAME = { NAME: name }
 const tiered = {
-  ps: { NAME: name, TIER: (p: ResourceOf<'NetworkPolicy' | 'GlobalNetworkPolicy'>) => p.spec.tier },
+  ps: { NAME: name, TIER: (p: TieredPolicy) => p.spec.tier },
   wide: {
     NAME: name,
-    TIER: (p: ResourceOf<'NetworkPolicy' | 'GlobalNetworkPolicy'>) => p.spec.tier,
-    ORDER: (p: ResourceOf<'NetworkPolicy' | 'GlobalNetworkPolicy'>) => orderOf(p.spec.order),
-    SELECTOR: (p: ResourceOf<'NetworkPolicy' | 'GlobalNetworkPolicy'>) => p.spec.selector ?? '',
+    TIER: (p: TieredPolicy) => p.spec.tier,
+    ORDER: (p: TieredPolicy) => orderOf(p.spec.order),
+    SELECTOR: (p: TieredPolicy) => p.spec.selector ?? '',
   },
 }
 const sets = {
@@ -59,6 +67,8 @@ function asNumber({ spec }: ResourceOf<'Node'>, snapshot: Snapshot): string {
 const TABLES: { readonly [K in Kind]: Tables<K> } = {
   NetworkPolicy: tiered,
   GlobalNetworkPolicy: tiered,
+  StagedNetworkPolicy: tiered,
+  StagedGlobalNetworkPolicy: tiered,
   Tier: { ps: { NAME: name, ORDER: t => orderOf(t.spec.order) } },
   NetworkSet: sets,
   GlobalNetworkSet: sets,

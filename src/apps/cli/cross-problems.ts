@@ -9,7 +9,9 @@ import { find, keyOf, ofKind, type Resource, type Snapshot } from '../../core/re
 export function crossProblems(resource: Resource, after: Snapshot): Problem[] {
   switch (resource.kind) {
     case 'NetworkPolicy':
-    case 'GlobalNetworkPolicy': {
+    case 'GlobalNetworkPolicy':
+    case 'StagedNetworkPolicy':
+    case 'StagedGlobalNetworkPolicy': {
       const { tier } = resource.spec
       if (isBuiltInTier(tier) || find(after, 'Tier', { name: tier })) return []
       const fix = 'create the tier first, or put it into the same input'

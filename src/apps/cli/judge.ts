@@ -26,6 +26,8 @@ const WRITE_ORDER: readonly Kind[] = [
   'Profile',
   'GlobalNetworkPolicy',
   'NetworkPolicy',
+  'StagedGlobalNetworkPolicy',
+  'StagedNetworkPolicy',
   'WorkloadEndpoint',
   'Pod',
 ]

@@ -2,7 +2,7 @@
 import type { Family } from '../../core/net/addr.ts'
 import { decide } from '../../core/oracle/decide.ts'
 import type { Decision, DirectionDecision } from '../../core/oracle/decision.ts'
-import { explainDecision } from '../../core/oracle/explain-decision.ts'
+import { explainDecision, explainStaged } from '../../core/oracle/explain-decision.ts'
 import { printCause } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
 import type { Snapshot } from '../../core/resources/resource.ts'
@@ -19,6 +19,9 @@ export type WhyOptions = {
 }
 
 export type Question = { readonly source: string; readonly destination: string; readonly service: string }
+
+/** The kernel's counters of what would be decided if the staged policies were enforced begin with this. */
+const STAGED = 'staged: '
 
 /** What the kernel of the deciding node says of a decision's cause; all flows with that cause are counted together. */
 type Evidence = {
@@ -49,25 +52,45 @@ export async function why(question: Question, { client, agents, terminal, option
   const source = findEnd(question.source, snapshot, namespace)
   const destination = findEnd(question.destination, snapshot, namespace)
   const packets = packetsOf(source, destination, { service: parseService(question.service), ...options })
-  const decisions = packets.map(packet => decide(resources, packet))
-  const evidence = await Promise.all(decisions.map(decision => gather(decision, snapshot, agents)))
+  const answers = await Promise.all(
+    packets.map(async (packet): Promise<Answer> => {
+      const [decision, staged] = [decide(resources, packet), decide(resources, packet, 'staged')]
+      return { decision, staged, kernel: await gather(decision, staged, { snapshot, agents }) }
+    }),
+  )
   for (const problem of problems) terminal.err(`warning: not considered, as it cannot be read: ${problem}\n`)
   if (options.output === 'json') {
-    const answers = decisions.map((decision, i) => ({ ...decision, kernel: evidence[i] }))
-    terminal.out(`${JSON.stringify(answers, undefined, 2)}\n`)
+    const told = answers.map(({ decision, staged, kernel }) => {
+      return { ...decision, ...(explainStaged(decision, staged).length > 0 && { staged }), kernel }
+    })
+    terminal.out(`${JSON.stringify(told, undefined, 2)}\n`)
   } else {
-    terminal.out(printAnswers(decisions, evidence))
+    terminal.out(printAnswers(answers))
   }
-  return decisions.every(decision => decision.verdict === 'allow')
+  return answers.every(({ decision }) => decision.verdict === 'allow')
 }
 
-async function gather(decision: Decision, snapshot: Snapshot, agents: Agents): Promise<Evidence[]> {
-  const directions = [decision.egress, decision.ingress].filter(d => d !== undefined)
+/** A decision, what it would be if the staged policies were enforced, and what the kernel counted for both. */
+type Answer = { readonly decision: Decision; readonly staged: Decision; readonly kernel: readonly Evidence[] }
+
+type Place = { readonly snapshot: Snapshot; readonly agents: Agents }
+
+async function gather(decision: Decision, staged: Decision, { snapshot, agents }: Place): Promise<Evidence[]> {
+  const asked = (['egress', 'ingress'] as const).flatMap(direction => {
+    const [now, then] = [decision[direction], staged[direction]]
+    if (!now || !then) return []
+    const [cause, wouldBe] = [printCause(now.cause), printCause(then.cause)]
+    const { endpoint } = now
+    return [
+      { endpoint, direction, cause },
+      ...(cause === wouldBe ? [] : [{ endpoint, direction, cause: STAGED + wouldBe }]),
+    ]
+  })
   return Promise.all(
-    directions.map(async ({ endpoint, direction, cause }) => {
+    asked.map(async ({ endpoint, direction, cause }) => {
       const resource = snapshot.get(endpoint)
       const node = (resource?.kind === 'WorkloadEndpoint' && resource.spec.node) || '?'
-      const base = { direction, node, cause: printCause(cause) }
+      const base = { direction, node, cause }
       const counters = await agents.counters(node)
       if (!counters.ok) return { ...base, missing: counters.why }
       const mine = counters.value.filter(outcome => outcome.cause === base.cause && outcome.direction === direction)
@@ -81,24 +104,28 @@ async function gather(decision: Decision, snapshot: Snapshot, agents: Agents): P
 function printEvidence(evidence: readonly Evidence[]): string[] {
   const lines = evidence.map(({ direction, node, cause, packets, bytes, missing }) =>
     missing === undefined
-      ? `seen by the kernel on ${node}: ${packets} packets, ${bytes} bytes decided in ${direction} by ${cause} (all flows)`
+      ? `seen by the kernel on ${node}: ${packets} packets, ${bytes} bytes ${cause.startsWith(STAGED) ? 'that would be decided' : 'decided'} in ${direction} by ${cause.replace(STAGED, '')} (all flows)`
       : `not seen by the kernel on ${node}: ${missing}`,
   )
   return [...new Set(lines)]
 }
 
 /** What decided, without addresses: two families often say the same. */
-const essence = ({ verdict, egress, ingress }: Decision): string =>
-  JSON.stringify([verdict, egress && printCause(egress.cause), ingress && printCause(ingress.cause)])
+const essence = ({ decision, staged }: Answer): string =>
+  JSON.stringify(
+    [decision, staged].map(d => [d.verdict, ...[d.egress, d.ingress].map(of => of && printCause(of.cause))]),
+  )
 
-function printAnswers(decisions: readonly Decision[], evidence: readonly (readonly Evidence[])[]): string {
+function printAnswers(answers: readonly Answer[]): string {
   const told = new Map<string, Family>()
-  const parts = decisions.map((decision, i) => {
+  const parts = answers.map(answer => {
+    const { decision, staged, kernel } = answer
     const { family, src, dst } = decision.packet
-    const same = told.get(essence(decision))
+    const same = told.get(essence(answer))
     if (same !== undefined) return [`IPv${family} (${src} -> ${dst}): the same, for the same reasons`]
-    told.set(essence(decision), family)
-    return [...explainDecision(decision), '', ...printEvidence(evidence[i]!)]
+    told.set(essence(answer), family)
+    const wouldBe = explainStaged(decision, staged)
+    return [...explainDecision(decision), '', ...wouldBe, ...(wouldBe.length > 0 ? [''] : []), ...printEvidence(kernel)]
   })
   return `${parts.map(lines => lines.join('\n')).join('\n\n')}\n`
 }

@@ -8,12 +8,13 @@ import type { Policy, Tier } from '../policy/model.ts'
 import { comparePolicies, compareTiers, policyOf, profileOf, strayTier, tierOf } from '../policy/policies.ts'
 import { DIRECTIONS, type Direction, printKey, type ResourceKey, splitKey } from '../resources/cause.ts'
 import { NAMESPACE_LABEL } from '../resources/kinds/network-set.ts'
-import type { Resource, ResourceOf, WorkloadEndpoint } from '../resources/resource.ts'
+import type { Resource, ResourceOf, TieredPolicy, WorkloadEndpoint } from '../resources/resource.ts'
 import { matches } from '../selector/match.ts'
 import type { Selector } from '../selector/selector.ts'
 import { ActiveSets, type MemberChange } from './active-sets.ts'
 import { Blocks, type RuleList, ruleList } from './blocks.ts'
 import { Groups, type LiveGroup, type LiveSource } from './groups.ts'
+import { withStaged } from './guard.ts'
 import type { SetId } from './intent.ts'
 import { type Item, ItemIndex } from './items.ts'
 import { type NodeFacts, nodeFacts } from './node-facts.ts'
@@ -52,6 +53,8 @@ export class Calculator {
   readonly sets = new ActiveSets(this.#items)
   readonly #groups: Groups
   readonly #policies = new Map<ResourceKey, Active>()
+  /** The policies for which staged ones stand. */
+  readonly #staged = new Set<ResourceKey>()
   readonly #profiles = new Map<string, Lists>()
   readonly #tiers = new Map<string, Tier>()
   readonly #problems = new Map<ResourceKey, string>()
@@ -98,7 +101,9 @@ export class Calculator {
           break
         case 'NetworkPolicy':
         case 'GlobalNetworkPolicy':
-          this.#setPolicy(key, value as ResourceOf<'NetworkPolicy'> | undefined)
+        case 'StagedNetworkPolicy':
+        case 'StagedGlobalNetworkPolicy':
+          this.#setPolicy(key, value as TieredPolicy | undefined)
           break
         case 'IPPool':
         case 'FelixConfiguration':
@@ -187,20 +192,24 @@ export class Calculator {
     for (const local of this.#local.keys()) this.#dirty.add(local)
   }
 
-  #setPolicy(
-    key: ResourceKey,
-    value: ResourceOf<'NetworkPolicy'> | ResourceOf<'GlobalNetworkPolicy'> | undefined,
-  ): void {
-    const old = this.#policies.get(key)?.policy.selector
+  #setPolicy(key: ResourceKey, value: TieredPolicy | undefined): void {
+    const old = this.#policies.get(key)?.policy
     const made = value && policyOf(value)
     this.#note(key, made?.problem)
     if (made) this.#policies.set(key, { policy: made.policy, lists: listsOf(printKey(key), made.policy.rules) })
     else this.#policies.delete(key)
+    if (old?.stagedFor) this.#staged.delete(old.stagedFor)
+    if (made?.policy.stagedFor) this.#staged.add(made.policy.stagedFor)
+    // Whom a staged policy concerns: those of the policy for which it stands, too.
+    const stagedFor = made?.policy.stagedFor ?? old?.stagedFor
+    const concerned = [old, made?.policy, stagedFor && this.#policies.get(stagedFor)?.policy].filter(
+      p => p !== undefined,
+    )
     for (const local of this.#local.keys()) {
       const item = this.#items.get(local)
       if (!item) continue
       const labels = this.#items.labels(item)
-      if ((old && matches(old, labels)) || (made && matches(made.policy.selector, labels))) this.#dirty.add(local)
+      if (concerned.some(p => matches(p.selector, labels))) this.#dirty.add(local)
     }
   }
 
@@ -262,8 +271,26 @@ export class Calculator {
     return found
   }
 
-  /** The tiers with policies for the endpoint in order, then its profiles. */
+  /** What is enforced, then what would be if the staged policies were, where they concern the endpoint. */
   #sources(item: Item, governing: readonly Active[], direction: Direction): LiveSource[] {
+    const isStaged = ({ policy }: Active): boolean => policy.stagedFor !== undefined
+    const isReplaced = ({ policy }: Active): boolean => this.#staged.has(policy.key)
+    const enforced = this.#inOrder(
+      item,
+      governing.filter(a => !isStaged(a)),
+      direction,
+    )
+    if (!governing.some(a => isStaged(a) || isReplaced(a))) return enforced
+    const staged = this.#inOrder(
+      item,
+      governing.filter(a => !a.policy.deletes && !isReplaced(a)),
+      direction,
+    )
+    return withStaged(enforced, staged)
+  }
+
+  /** The tiers with policies for the endpoint in order, then its profiles. */
+  #inOrder(item: Item, governing: readonly Active[], direction: Direction): LiveSource[] {
     const byTier = new Map<string, Active[]>()
     for (const active of governing) {
       const { tier, types } = active.policy

@@ -12,6 +12,7 @@ export type LiveSource = {
   readonly kind: Stage['kind']
   readonly name: string
   readonly defaultAction: Stage['defaultAction']
+  readonly staged?: true
   readonly lists: readonly RuleList[]
 }
 
@@ -141,8 +142,7 @@ export class Groups {
         }
       }
     }
-    const named = sources.map(s => ({ kind: s.kind, name: s.name, members: s.lists }))
-    return identityOf(named, exceptions)
+    return identityOf(sources, exceptions)
   }
 
   /** Gives a group its rules; what it held is given back by `settle`. */
@@ -154,8 +154,8 @@ export class Groups {
   #build(group: LiveGroup, sources: readonly LiveSource[], self: Labelled | undefined): void {
     const { direction } = group
     const programs = FAMILIES.map(family => {
-      const stages = sources.map(({ kind, name, defaultAction, lists }): LiveStage => {
-        return { kind, name, defaultAction, blocks: lists.map(list => this.#blocks.acquire(list, family, self!)) }
+      const stages = sources.map(({ lists, ...stage }): LiveStage => {
+        return { ...stage, blocks: lists.map(list => this.#blocks.acquire(list, family, self!)) }
       })
       return [family, { direction, family, stages }] as const
     })
@@ -191,6 +191,7 @@ const sameSources = (a: readonly LiveSource[], b: readonly LiveSource[]): boolea
       s.kind === t.kind &&
       s.name === t.name &&
       s.defaultAction === t.defaultAction &&
+      s.staged === t.staged &&
       s.lists.length === t.lists.length &&
       s.lists.every((list, k) => list === t.lists[k])
     )

@@ -12,41 +12,53 @@ type Source = {
   readonly kind: Stage['kind']
   readonly name: string
   readonly defaultAction: Stage['defaultAction']
+  readonly staged?: true
   /** Policies of a tier, or one profile's rules. */
-  readonly members: readonly { readonly name: string; readonly rules: readonly Rule[] }[]
+  readonly lists: readonly { readonly name: string; readonly rules: readonly Rule[] }[]
 }
 
 /** Tiers without a policy for this endpoint and direction are skipped; so a tier's default needs a policy that selects. */
 function sourcesOf(
-  policies: Policies,
+  policies: Pick<Policies, 'tiers' | 'profiles'>,
   self: Labelled & { profiles: readonly string[] },
   direction: Direction,
 ): Source[] {
   const labels = lookup(self.labels)
   const governs = (p: Policy): boolean => p.types.includes(direction) && matches(p.selector, labels)
   const tiers = policies.tiers.flatMap(({ tier, policies: all }): Source[] => {
-    const members = all.filter(governs).map(p => ({ name: printKey(p.key), rules: p.rules[direction] }))
-    return members.length === 0 ? [] : [{ kind: 'tier', name: tier.name, defaultAction: tier.defaultAction, members }]
+    const lists = all.filter(governs).map(p => ({ name: printKey(p.key), rules: p.rules[direction] }))
+    return lists.length === 0 ? [] : [{ kind: 'tier', name: tier.name, defaultAction: tier.defaultAction, lists }]
   })
   const profiles = self.profiles.map((name): Source => {
     const profile = policies.profiles.get(name)
     // A profile that does not exist (yet) denies: what it would allow is not known.
-    if (!profile) return { kind: 'profile', name, defaultAction: 'Deny', members: [] }
-    return { kind: 'profile', name, defaultAction: 'Pass', members: [{ name, rules: profile.rules[direction] }] }
+    if (!profile) return { kind: 'profile', name, defaultAction: 'Deny', lists: [] }
+    return { kind: 'profile', name, defaultAction: 'Pass', lists: [{ name, rules: profile.rules[direction] }] }
   })
   return [...tiers, ...profiles]
 }
 
+type Named = {
+  readonly kind: Stage['kind']
+  readonly name: string
+  readonly staged?: true
+  readonly lists: readonly { readonly name: string }[]
+}
+
 /** The text by which endpoints of equal programs know each other. */
-export const identityOf = (
-  sources: readonly {
-    readonly kind: string
-    readonly name: string
-    readonly members: readonly { readonly name: string }[]
-  }[],
-  exceptions: readonly string[],
-): string =>
-  [...sources.map(s => `${s.kind} ${s.name}: ${s.members.map(m => m.name).join(', ')}`), ...exceptions].join('; ')
+export const identityOf = (sources: readonly Named[], exceptions: readonly string[]): string =>
+  [
+    ...sources.map(s => `${s.staged ? 'staged ' : ''}${s.kind} ${s.name}: ${s.lists.map(l => l.name).join(', ')}`),
+    ...exceptions,
+  ].join('; ')
+
+/** What is enforced, then what would be if the staged policies were, marked as such; only where that is another thing. */
+export function withStaged<S extends Named>(enforced: readonly S[], staged: readonly S[]): S[] {
+  if (identityOf(enforced, []) === identityOf(staged, [])) return [...enforced]
+  // A judgement without any stage denies, which one stage shall say.
+  const nothing = { kind: 'profile', name: '', defaultAction: 'Deny', lists: [] } as unknown as S
+  return [...enforced, ...(staged.length === 0 ? [nothing] : staged).map(s => ({ ...s, staged: true as const }))]
+}
 
 export const printException = (rule: Rule, family: Family, exception: string): string =>
   `${printRule(rule.ref)} v${family}: ${exception}`
@@ -58,7 +70,9 @@ export function guardOf(
 ): Guard {
   const { direction, sets } = options
   const selects: SetSource['selects'] = (selector, addr) => sets.selects(selector, addr)
-  const sources = sourcesOf(policies, self, direction)
+  const enforced = sourcesOf(policies, self, direction)
+  const { staged: tiers, profiles } = policies
+  const sources = tiers ? withStaged(enforced, sourcesOf({ tiers, profiles }, self, direction)) : enforced
   const exceptions: string[] = []
   const program = (family: Family): Program => {
     const place = { self, direction, family }
@@ -71,8 +85,8 @@ export function guardOf(
     return {
       direction,
       family,
-      stages: sources.map(({ kind, name, defaultAction, members }): Stage => {
-        return { kind, name, defaultAction, rules: members.flatMap(m => m.rules).flatMap(resolve) }
+      stages: sources.map(({ lists, ...stage }): Stage => {
+        return { ...stage, rules: lists.flatMap(l => l.rules).flatMap(resolve) }
       }),
     }
   }

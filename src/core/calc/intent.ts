@@ -54,10 +54,15 @@ export type Stage = {
   readonly kind: 'tier' | 'profile'
   readonly name: string
   readonly defaultAction: 'Deny' | 'Pass'
+  /** Of the second judgement: what would be decided if the staged policies were enforced. It decides nothing. */
+  readonly staged?: true
   readonly rules: readonly ResolvedRule[]
 }
 
-/** The whole decision of an endpoint for one direction and family: tiers, then profiles; after the last stage deny. */
+/**
+ * The whole decision of an endpoint for one direction and family: tiers, then profiles; after the last stage deny. Where
+ * staged policies concern the endpoint, the stages of the second judgement follow: at least one.
+ */
 export type Program = { readonly direction: Direction; readonly family: Family; readonly stages: readonly Stage[] }
 
 /**

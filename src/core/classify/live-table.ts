@@ -27,7 +27,8 @@ export class LiveTable {
   #otherwise: RowName | undefined
   readonly #rows = new Map<AtomKey, RowName>()
   readonly #postings = new Map<SetId, Entry[]>()
-  readonly #places = new Map<Block, Place>()
+  /** A block may stand in what is enforced, and again in what is staged. */
+  readonly #places = new Map<Block, Place[]>()
   /** How many rules ask about a set. */
   readonly #asked = new Map<SetId, number>()
   /** Rows by the asked sets that an atom is in; a cache. */
@@ -49,7 +50,7 @@ export class LiveTable {
     this.#otherwise = other.#otherwise && this.#store.hold(other.#otherwise)
     for (const [atom, row] of other.#rows) this.#rows.set(atom, this.#store.hold(row))
     for (const [id, entries] of other.#postings) this.#postings.set(id, [...entries])
-    for (const [block, place] of other.#places) this.#places.set(block, place)
+    for (const [block, places] of other.#places) this.#places.set(block, [...places])
     for (const [id, count] of other.#asked) this.#asked.set(id, count)
     for (const [key, made] of other.#made) this.#made.set(key, made)
     for (const [id, keys] of other.#madeWith) this.#madeWith.set(id, new Set(keys))
@@ -155,16 +156,11 @@ export class LiveTable {
     for (const id of [ANY, ...vector]) {
       for (const entry of this.#postings.get(id) ?? []) {
         const rule = residualRule(entry.rule, vector)
-        if (rule) found.push({ entry, rule, at: this.#places.get(entry.block)! })
+        if (rule) for (const at of this.#places.get(entry.block)!) found.push({ entry, rule, at })
       }
     }
     found.sort((a, b) => a.at.place - b.at.place || a.entry.index - b.entry.index)
-    const stages = this.#program.stages.map(({ kind, name, defaultAction }) => ({
-      kind,
-      name,
-      defaultAction,
-      rules: [] as ResolvedRule[],
-    }))
+    const stages = this.#program.stages.map(({ blocks: _, ...stage }) => ({ ...stage, rules: [] as ResolvedRule[] }))
     for (const { rule, at } of found) stages[at.stage]!.rules.push(rule)
     return stages
   }
@@ -179,8 +175,14 @@ export class LiveTable {
     for (const block of come) this.#post(block, 1)
     this.#places.clear()
     let place = 0
-    for (const [stage, { blocks }] of after.stages.entries())
-      for (const b of blocks) this.#places.set(b, { stage, place: place++ })
+    for (const [stage, { blocks }] of after.stages.entries()) {
+      for (const block of blocks) {
+        const at = { stage, place: place++ }
+        const places = this.#places.get(block)
+        if (places) places.push(at)
+        else this.#places.set(block, [at])
+      }
+    }
     return [...gone, ...come]
   }
 
@@ -210,7 +212,7 @@ function sameShape(a: LiveProgram, b: LiveProgram): boolean {
   if (a.stages.length !== b.stages.length) return false
   const same = a.stages.every((s, i) => {
     const t = b.stages[i]!
-    return s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction
+    return s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction && s.staged === t.staged
   })
   if (!same) return false
   const [inA, inB] = [new Set(a.stages.flatMap(s => s.blocks)), new Set(b.stages.flatMap(s => s.blocks))]

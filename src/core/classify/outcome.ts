@@ -18,11 +18,13 @@ export type Condition = {
 export type Step =
   | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef }
   | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
+  /** What would be decided if the staged policies were enforced: the first that applies is counted. */
+  | { readonly kind: 'staged'; readonly when?: readonly Condition[]; readonly cause: Cause }
 
 /** `o_` and 16 hex digits of a hash of the content. */
 export type OutcomeName = string & { readonly __outcome: true }
 
-/** The last step is unconditional and not a log. */
+/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides. */
 export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
 
 export function makeOutcome(direction: Direction, steps: readonly Step[]): Outcome {
@@ -33,5 +35,6 @@ export function makeOutcome(direction: Direction, steps: readonly Step[]): Outco
 /** The outcome's cause if no condition is involved: then every packet of the class is decided alike. */
 export function plainCause(outcome: Outcome): Cause | undefined {
   const last = outcome.steps.at(-1)!
-  return last.kind === 'decide' && outcome.steps.every(s => s.when === undefined) ? last.cause : undefined
+  const plain = outcome.steps.every(s => s.kind === 'staged' || s.when === undefined)
+  return last.kind === 'decide' && plain ? last.cause : undefined
 }

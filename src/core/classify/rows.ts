@@ -15,6 +15,9 @@ const defaultCause = (stage: Stage, direction: Direction): Cause =>
 /** A step that is taken only if one more condition holds. */
 const under = (condition: Condition, step: Step): Step => ({ ...step, when: [condition, ...(step.when ?? [])] })
 
+/** A step of the second judgement: only what it decides is told. */
+const asStaged = (step: Step): Step[] => (step.kind === 'decide' ? [{ ...step, kind: 'staged' }] : [])
+
 /** Makes rows for one direction and family; outcomes are handed to `intern`, which keeps them. */
 export class RowMaker {
   readonly #program: Pick<Program, 'direction' | 'family'>
@@ -90,7 +93,15 @@ export class RowMaker {
   }
 
   #decide(stages: readonly Stage[], cell: Cell): OutcomeName {
-    const outcome = makeOutcome(this.#program.direction, this.#steps(stages, 0, cell))
+    const { direction } = this.#program
+    const staged = stages.filter(s => s.staged)
+    const steps = this.#steps(
+      stages.filter(s => !s.staged),
+      0,
+      cell,
+    )
+    const wouldBe = staged.length === 0 ? [] : this.#steps(staged, 0, cell).flatMap(asStaged)
+    const outcome = makeOutcome(direction, [...wouldBe, ...steps])
     this.#intern(outcome)
     return outcome.name
   }

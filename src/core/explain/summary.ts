@@ -5,12 +5,15 @@ import {
   find,
   type GlobalNetworkPolicy,
   type IPPool,
+  isTieredPolicy,
   type Kind,
   keyOf,
-  type NetworkPolicy,
+  type TieredPolicy as Policy,
   type PolicyRule,
   type Resource,
   type Snapshot,
+  type StagedGlobalNetworkPolicy,
+  type StagedNetworkPolicy,
   type Tier,
 } from '../resources/resource.ts'
 import { isUnconditional, namespaceWords, onlyPeer, ruleWords } from './rule-words.ts'
@@ -21,6 +24,8 @@ export type Verb = 'created' | 'updated' | 'unchanged' | 'deleted' | 'valid'
 const NOUNS: Readonly<Record<Kind, string>> = {
   NetworkPolicy: 'Network policy',
   GlobalNetworkPolicy: 'Global network policy',
+  StagedNetworkPolicy: 'Staged network policy',
+  StagedGlobalNetworkPolicy: 'Staged global network policy',
   Tier: 'Tier',
   NetworkSet: 'Network set',
   GlobalNetworkSet: 'Global network set',
@@ -47,17 +52,33 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
   return body === '' ? head : `${head} ${body}`
 }
 
-const isPolicy = (resource: Resource): resource is Policy =>
-  resource.kind === 'NetworkPolicy' || resource.kind === 'GlobalNetworkPolicy'
+const isStaged = (resource: Resource): resource is StagedNetworkPolicy | StagedGlobalNetworkPolicy =>
+  resource.kind === 'StagedNetworkPolicy' || resource.kind === 'StagedGlobalNetworkPolicy'
 
-const farewell = (resource: Resource): string =>
-  isPolicy(resource) ? `It no longer applies to ${subject(resource)}.` : ''
+function farewell(resource: Resource): string {
+  if (!isTieredPolicy(resource)) return ''
+  return isStaged(resource) ? 'It was never enforced.' : `It no longer applies to ${subject(resource)}.`
+}
+
+/** A staged policy in the words of the enforced one, after a word that it is none. */
+function describeStaged(resource: StagedNetworkPolicy | StagedGlobalNetworkPolicy, snapshot?: Snapshot): string {
+  const { name } = resource.metadata
+  const kind = resource.kind === 'StagedNetworkPolicy' ? 'NetworkPolicy' : 'GlobalNetworkPolicy'
+  const why = 'see `gingham why` for what it would change'
+  if (resource.spec.stagedAction === 'Delete') {
+    return `It is not enforced. Enforced, it would delete ${kind} '${name}': ${why}.`
+  }
+  return `It is not enforced: ${why}. Enforced, it would say: ${describePolicy(resource, snapshot)}`
+}
 
 function describe(resource: Resource, snapshot: Snapshot | undefined): string {
   switch (resource.kind) {
     case 'NetworkPolicy':
     case 'GlobalNetworkPolicy':
       return describePolicy(resource, snapshot)
+    case 'StagedNetworkPolicy':
+    case 'StagedGlobalNetworkPolicy':
+      return describeStaged(resource, snapshot)
     case 'Tier':
       return describeTier(resource)
     case 'NetworkSet':
@@ -70,13 +91,14 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
   }
 }
 
-type Policy = NetworkPolicy | GlobalNetworkPolicy
+const isGlobal = (policy: Policy): policy is GlobalNetworkPolicy | StagedGlobalNetworkPolicy =>
+  policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
 
 /** Which pods a policy governs. */
 function subject(policy: Policy): string {
   const { selector, serviceAccountSelector } = policy.spec
   const words = [things('pods', selector)]
-  if (policy.kind === 'GlobalNetworkPolicy') {
+  if (isGlobal(policy)) {
     words.push(namespaceWords(policy.spec.namespaceSelector ?? 'all()'))
   } else if (words[0] === 'all pods') words.push('of the namespace')
   if (serviceAccountSelector !== undefined) words.push(`with ${things('service accounts', serviceAccountSelector)}`)
@@ -87,10 +109,10 @@ type Aspect = { readonly direction: Direction; readonly rules: readonly PolicyRu
 
 function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string {
   const { spec } = policy
-  if (policy.kind === 'GlobalNetworkPolicy' && (policy.spec.preDNAT || policy.spec.doNotTrack)) {
+  if (isGlobal(policy) && (policy.spec.preDNAT || policy.spec.doNotTrack)) {
     return 'It concerns host endpoints only, no pods.'
   }
-  const namespaced = policy.kind === 'NetworkPolicy'
+  const namespaced = !isGlobal(policy)
   const who = subject(policy)
   const tier = spec.tier === 'default' ? undefined : snapshot && find(snapshot, 'Tier', { name: spec.tier })
   const denies = spec.tier === 'default' || tier?.spec.defaultAction === 'Deny'

@@ -6,12 +6,16 @@ import { type Endpoint, endpointsOf, type Member, setsOf } from '../oracle/membe
 import { appliesTo } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
-import type { EntityRule, GlobalNetworkPolicy, NetworkPolicy, Resource, Snapshot } from '../resources/resource.ts'
+import {
+  type EntityRule,
+  isTieredPolicy,
+  type TieredPolicy as Policy,
+  type Resource,
+  type Snapshot,
+} from '../resources/resource.ts'
 import { withoutEffect } from './no-effect.ts'
 import { isUnconditional } from './rule-words.ts'
 import { plural } from './words.ts'
-
-type Policy = NetworkPolicy | GlobalNetworkPolicy
 
 /** Everything that selectors can select, looked up once for many resources. */
 export type Survey = { readonly endpoints: readonly Endpoint[]; readonly members: readonly Member[] }
@@ -24,7 +28,9 @@ export function survey(snapshot: Snapshot): Survey {
 
 /** What has no effect, with the place in the resource. Without a survey only what the resource itself shows. */
 export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
-  if (resource.kind !== 'NetworkPolicy' && resource.kind !== 'GlobalNetworkPolicy') return withoutEffect(resource)
+  if (!isTieredPolicy(resource)) return withoutEffect(resource)
+  // A deletion selects nothing and has no rules, as it should.
+  if ('stagedAction' in resource.spec && resource.spec.stagedAction === 'Delete') return []
   const found = [...switchedOff(resource), ...neverReached(resource)]
   return surroundings ? [...found, ...matchesNothing(resource, surroundings)] : found
 }
@@ -62,7 +68,7 @@ function matchesNothing(policy: Policy, { endpoints, members }: Survey): Problem
       message: 'selects no pod at present: the policy has no effect until one comes',
     })
   }
-  const namespace = policy.kind === 'NetworkPolicy' ? policy.metadata.namespace : undefined
+  const { namespace } = policy.metadata
   for (const direction of DIRECTIONS) {
     if (!isOn(policy, direction)) continue
     policy.spec[direction]?.forEach((rule, index) => {

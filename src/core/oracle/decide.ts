@@ -18,11 +18,14 @@ import { find, keyOf, type PolicyRule as Rule, type Snapshot } from '../resource
 import { type Case, ruleFailures, unjudged } from './criteria.ts'
 import type { Decision, DirectionDecision, Step } from './decision.ts'
 import { type Endpoint, endpointAt, membersAt } from './members.ts'
-import { appliesTo, hasDirection, policiesOfTier, tiersInOrder } from './order.ts'
+import { appliesTo, hasDirection, policiesOfTier, tiersInOrder, type View } from './order.ts'
 import { printRuleText } from './rule-text.ts'
 
-/** Judges the first packet of a connection. Addresses that belong to no workload are outside and have no policy here. */
-export function decide(snapshot: Snapshot, packet: Packet): Decision {
+/**
+ * Judges the first packet of a connection. Addresses that belong to no workload are outside and have no policy here.
+ * `view`: by what is enforced, or by what would be if the staged policies were.
+ */
+export function decide(snapshot: Snapshot, packet: Packet, view: View = 'enforced'): Decision {
   const resources = derived(snapshot)
   const { src, dst, sport, dport } = packet
   const judged: Case = {
@@ -32,8 +35,8 @@ export function decide(snapshot: Snapshot, packet: Packet): Decision {
   }
   const from = endpointAt(resources, src)
   const to = endpointAt(resources, dst)
-  const egress = from && decideDirection(resources, from, 'egress', judged)
-  const ingress = to && decideDirection(resources, to, 'ingress', judged)
+  const egress = from && decideDirection(resources, from, 'egress', { judged, view })
+  const ingress = to && decideDirection(resources, to, 'ingress', { judged, view })
   const allowed = [egress, ingress].every(decision => decision === undefined || decision.verdict === 'allow')
   return {
     verdict: allowed ? 'allow' : 'deny',
@@ -45,7 +48,8 @@ export function decide(snapshot: Snapshot, packet: Packet): Decision {
   }
 }
 
-type Search = { readonly trail: Step[]; readonly logs: RuleRef[]; readonly judged: Case }
+type Question = { readonly judged: Case; readonly view: View }
+type Search = Question & { readonly trail: Step[]; readonly logs: RuleRef[] }
 /** What a list of rules came to: decided, or Pass, or nothing matched. */
 type Found =
   | { readonly kind: 'decided'; readonly cause: Cause }
@@ -56,9 +60,9 @@ function decideDirection(
   resources: Snapshot,
   endpoint: Endpoint,
   direction: Direction,
-  judged: Case,
+  question: Question,
 ): DirectionDecision {
-  const search: Search = { trail: [], logs: [], judged }
+  const search: Search = { trail: [], logs: [], ...question }
   const cause =
     searchTiers(resources, endpoint, direction, search) ??
     searchProfiles(resources, endpoint, direction, search) ??
@@ -75,8 +79,10 @@ function decideDirection(
 }
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
-  for (const tier of tiersInOrder(resources)) {
-    const selecting = policiesOfTier(resources, tier.name).filter(policy => appliesTo(policy)(endpoint.labels))
+  for (const tier of tiersInOrder(resources, search.view)) {
+    const selecting = policiesOfTier(resources, tier.name, search.view).filter(policy =>
+      appliesTo(policy)(endpoint.labels),
+    )
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))

@@ -89,6 +89,21 @@ function explainDirection(decision: DirectionDecision): string[] {
   return lines
 }
 
+/** What would decide otherwise if the staged policies were enforced; nothing if nothing would. */
+export function explainStaged(decision: Decision, staged: Decision): string[] {
+  const changed = (['egress', 'ingress'] as const).flatMap(direction => {
+    const [now, then] = [decision[direction], staged[direction]]
+    return now && then && printCause(now.cause) !== printCause(then.cause) ? [then] : []
+  })
+  if (changed.length === 0) return []
+  const same = decision.verdict === staged.verdict
+  const verdict = staged.verdict === 'allow' ? 'ALLOWED' : 'DENIED'
+  return [
+    `if the staged policies were enforced: ${same ? `still ${verdict}` : `${verdict} instead`}`,
+    ...changed.map(direction => `  ${answer(direction)}`),
+  ]
+}
+
 /** Lines without a newline. The first is the answer: `DENIED default/a -> default/b tcp/80 (10.0.0.1 -> 10.0.0.2)`. */
 export function explainDecision(decision: Decision): string[] {
   const { packet, source, destination } = decision

@@ -1,7 +1,7 @@
 // Which tiers and policies there are for a workload, and in what order they speak. Order numbers come first, no number is
 // last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
-import type { Direction } from '../resources/cause.ts'
-import { type GlobalNetworkPolicy, type NetworkPolicy, ofKind, type Snapshot } from '../resources/resource.ts'
+import { type Direction, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
+import { keyOf, ofKind, type Snapshot, type TieredPolicy } from '../resources/resource.ts'
 import { NAMESPACE, selecting, selectingNamespace, selectingServiceAccount, type Test } from './members.ts'
 
 export type TierView = {
@@ -19,7 +19,7 @@ const before = (a: number | undefined, b: number | undefined): number => {
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** The tiers that exist, then those that are only named, by name. */
-export function tiersInOrder(resources: Snapshot): TierView[] {
+export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
   const existing = [...ofKind(resources, 'Tier')].map(({ metadata, spec }) => ({
     name: metadata.name,
     order: spec.order,
@@ -27,7 +27,7 @@ export function tiersInOrder(resources: Snapshot): TierView[] {
     exists: true,
   }))
   const known = new Set(existing.map(tier => tier.name))
-  const named = new Set(workloadPolicies(resources).map(policy => policy.spec.tier))
+  const named = new Set(workloadPolicies(resources, view).map(policy => policy.spec.tier))
   const missing = [...named].filter(name => !known.has(name)).sort(byText)
   return [
     ...existing.sort((a, b) => before(a.order, b.order) || byText(a.name, b.name)),
@@ -35,18 +35,42 @@ export function tiersInOrder(resources: Snapshot): TierView[] {
   ]
 }
 
-export type Policy = NetworkPolicy | GlobalNetworkPolicy
+export type Policy = TieredPolicy
+
+/** `staged`: what would be if the staged policies were enforced, each in the place of the one of its name. */
+export type View = 'enforced' | 'staged'
 
 /** preDNAT and doNotTrack policies are for host endpoints alone. */
-const workloadPolicies = (resources: Snapshot): Policy[] => [
-  ...ofKind(resources, 'NetworkPolicy'),
-  ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(({ spec }) => !spec.preDNAT && !spec.doNotTrack),
-]
+function workloadPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
+  const global = <P extends { spec: { preDNAT?: boolean | undefined; doNotTrack?: boolean | undefined } }>(of: P) =>
+    !of.spec.preDNAT && !of.spec.doNotTrack
+  const enforced: Policy[] = [
+    ...ofKind(resources, 'NetworkPolicy'),
+    ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(global),
+  ]
+  if (view === 'enforced') return enforced
+  const staged = [
+    ...ofKind(resources, 'StagedNetworkPolicy'),
+    ...[...ofKind(resources, 'StagedGlobalNetworkPolicy')].filter(global),
+  ]
+  const replaced = new Set(staged.map(policy => enforcedKey(keyOf(policy))))
+  return [
+    ...enforced.filter(policy => !replaced.has(keyOf(policy))),
+    ...staged.filter(({ spec }) => spec.stagedAction !== 'Delete'),
+  ]
+}
 
-const tieName = ({ kind, metadata }: Policy): string => `${metadata.name}/${metadata.namespace ?? ''}/${kind}`
+/** The policy for which a staged one stands; an enforced one for itself. */
+function enforcedKey(key: ResourceKey): ResourceKey {
+  const { kind, namespace, name } = splitKey(key)
+  return resourceKey(kind.replace(/^Staged/, ''), namespace, name)
+}
 
-export const policiesOfTier = (resources: Snapshot, tier: string): Policy[] =>
-  workloadPolicies(resources)
+const tieName = ({ kind, metadata }: Policy): string =>
+  `${metadata.name}/${metadata.namespace ?? ''}/${kind.replace(/^Staged/, '')}`
+
+export const policiesOfTier = (resources: Snapshot, tier: string, view?: View): Policy[] =>
+  workloadPolicies(resources, view)
     .filter(policy => policy.spec.tier === tier)
     .sort((a, b) => before(a.spec.order, b.spec.order) || byText(tieName(a), tieName(b)))
 
@@ -56,7 +80,7 @@ export function appliesTo(policy: Policy): Test {
   const tests: Test[] = []
   if (selector !== undefined) tests.push(selecting(selector))
   if (serviceAccountSelector !== undefined) tests.push(selectingServiceAccount(serviceAccountSelector))
-  if (policy.kind === 'NetworkPolicy') {
+  if (policy.kind === 'NetworkPolicy' || policy.kind === 'StagedNetworkPolicy') {
     const { namespace } = policy.metadata
     tests.push(labels => labels[NAMESPACE] === namespace)
   } else if (policy.spec.namespaceSelector !== undefined) tests.push(selectingNamespace(policy.spec.namespaceSelector))

@@ -43,6 +43,10 @@ export type Policy = {
   /** Which endpoints it governs. */
   readonly selector: Selector
   readonly types: readonly Direction[]
+  /** Staged: the enforced policy for which it stands. It is judged beside what is enforced, and decides nothing. */
+  readonly stagedFor?: ResourceKey
+  /** Staged to be deleted: the policy for which it stands would be gone, and this one says nothing. */
+  readonly deletes?: true
   readonly rules: Readonly<Record<Direction, readonly Rule[]>>
 }
 

@@ -3,21 +3,26 @@
 
 import { DIRECTIONS, type Direction, printKey, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
 import type {
-  GlobalNetworkPolicy,
   NetworkPolicy,
   PolicyRule,
   Profile as ProfileResource,
   Snapshot,
+  StagedNetworkPolicy,
+  TieredPolicy,
   Tier as TierResource,
 } from '../resources/resource.ts'
-import { ofKind } from '../resources/resource.ts'
+import { ofKind, TIERED_KINDS } from '../resources/resource.ts'
 import { ALL, and, equals, type Selector } from '../selector/selector.ts'
 import type { Policy, Profile, Rule, Tier } from './model.ts'
 import { NAMESPACE, namespaceSelector, PolicyError, ruleOf, selectorOf, serviceAccountSelector } from './rules.ts'
 
+export type TierPolicies = { readonly tier: Tier; readonly policies: readonly Policy[] }
+
 export type Policies = {
   /** In order of evaluation: tier, then policy. Only tiers that exist, then those only named by policies. */
-  readonly tiers: readonly { readonly tier: Tier; readonly policies: readonly Policy[] }[]
+  readonly tiers: readonly TierPolicies[]
+  /** The same if what is staged were enforced; absent if nothing is staged. */
+  readonly staged?: readonly TierPolicies[]
   readonly profiles: ReadonlyMap<string, Profile>
   readonly problems: readonly string[]
 }
@@ -40,35 +45,42 @@ const typesOf = (types: readonly ('Ingress' | 'Egress')[] | undefined): Directio
     ? DIRECTIONS.filter(d => types.includes(d === 'ingress' ? 'Ingress' : 'Egress'))
     : [...DIRECTIONS]
 
-function whom(policy: NetworkPolicy | GlobalNetworkPolicy): Selector {
+const isNamespaced = (policy: TieredPolicy): policy is NetworkPolicy | StagedNetworkPolicy =>
+  policy.kind === 'NetworkPolicy' || policy.kind === 'StagedNetworkPolicy'
+
+function whom(policy: TieredPolicy): Selector {
   const { spec } = policy
   const terms: Selector[] = []
   if (spec.selector) terms.push(selectorOf(spec.selector))
-  if (policy.kind === 'NetworkPolicy') terms.push(equals(NAMESPACE, policy.metadata.namespace ?? ''))
+  if (isNamespaced(policy)) terms.push(equals(NAMESPACE, policy.metadata.namespace ?? ''))
   else if (policy.spec.namespaceSelector) terms.push(namespaceSelector(policy.spec.namespaceSelector))
   if (spec.serviceAccountSelector) terms.push(serviceAccountSelector(spec.serviceAccountSelector))
   return terms.length === 0 ? ALL : and(...terms)
 }
 
 /** The selector of a policy that cannot be translated: its own if that can be read, else everything it might mean. */
-function whomAtMost(policy: NetworkPolicy | GlobalNetworkPolicy): Selector {
+function whomAtMost(policy: TieredPolicy): Selector {
   try {
     return whom(policy)
   } catch {
-    return policy.kind === 'NetworkPolicy' ? equals(NAMESPACE, policy.metadata.namespace ?? '') : ALL
+    return isNamespaced(policy) ? equals(NAMESPACE, policy.metadata.namespace ?? '') : ALL
   }
 }
 
 /** A policy, or what stands for one that cannot be translated: it denies. `undefined`: none of a workload's business. */
-export function policyOf(
-  resource: NetworkPolicy | GlobalNetworkPolicy,
-): { readonly policy: Policy; readonly problem?: string } | undefined {
+export function policyOf(resource: TieredPolicy): { readonly policy: Policy; readonly problem?: string } | undefined {
   const { kind, spec, metadata } = resource
   // These two are judged before connection tracking or address translation, at host endpoints only.
-  if (resource.kind === 'GlobalNetworkPolicy' && (resource.spec.doNotTrack || resource.spec.preDNAT)) return undefined
-  const namespace = resource.kind === 'NetworkPolicy' ? resource.metadata.namespace : undefined
+  if (!isNamespaced(resource) && (resource.spec.doNotTrack || resource.spec.preDNAT)) return undefined
+  const namespace = isNamespaced(resource) ? resource.metadata.namespace : undefined
   const key = resourceKey(kind, namespace, metadata.name)
-  const base = { key, tier: spec.tier ?? 'default', order: orderOf(spec.order), types: typesOf(spec.types) }
+  const base = {
+    key,
+    tier: spec.tier ?? 'default',
+    order: orderOf(spec.order),
+    types: typesOf(spec.types),
+    ...stagedOf(resource, key),
+  }
   try {
     return { policy: { ...base, selector: whom(resource), rules: rulesOf(spec, key, namespace) } }
   } catch (error) {
@@ -76,6 +88,14 @@ export function policyOf(
     const problem = `${printKey(key)} denies all: ${error.message}`
     return { policy: { ...base, selector: whomAtMost(resource), rules: denyAll(key) }, problem }
   }
+}
+
+/** Calico resolves every staged policy but one that deletes; what that means is judged here as well. */
+function stagedOf(resource: TieredPolicy, key: ResourceKey): Pick<Policy, 'stagedFor' | 'deletes'> {
+  if (resource.kind !== 'StagedNetworkPolicy' && resource.kind !== 'StagedGlobalNetworkPolicy') return {}
+  const { kind, namespace, name } = splitKey(key)
+  const stagedFor = resourceKey(kind.slice('Staged'.length), namespace, name)
+  return { stagedFor, ...(resource.spec.stagedAction === 'Delete' && { deletes: true }) }
 }
 
 export function profileOf({ metadata, spec }: ProfileResource): {
@@ -106,12 +126,23 @@ const compare = (a: string | number, b: string | number): number => (a < b ? -1 
 export const compareTiers = (a: Tier, b: Tier): number => compare(a.order, b.order) || compare(a.name, b.name)
 
 /** Ties are broken by the text `name/namespace/kind`. */
-function tie({ key }: Policy): string {
-  const { kind, namespace, name } = splitKey(key)
+function tie({ key, stagedFor }: Policy): string {
+  // A staged policy takes the place of the one for which it stands.
+  const { kind, namespace, name } = splitKey(stagedFor ?? key)
   return `${name}/${namespace}/${kind}`
 }
 
 export const comparePolicies = (a: Policy, b: Policy): number => compare(a.order, b.order) || compare(tie(a), tie(b))
+
+/** The tiers that exist, then those that are only named, each with its policies. */
+function inOrder(tiers: readonly Tier[], policies: readonly Policy[]): TierPolicies[] {
+  const known = new Set(tiers.map(t => t.name))
+  const strays = [...new Set(policies.map(p => p.tier))].filter(name => !known.has(name)).map(strayTier)
+  return [...[...tiers].sort(compareTiers), ...strays.sort(compareTiers)].map(tier => ({
+    tier,
+    policies: policies.filter(p => p.tier === tier.name).sort(comparePolicies),
+  }))
+}
 
 export function policiesOf(snapshot: Snapshot): Policies {
   const problems: string[] = []
@@ -119,17 +150,23 @@ export function policiesOf(snapshot: Snapshot): Policies {
     if (made?.problem) problems.push(made.problem)
     return made ? [made] : []
   }
-  const resources = [...ofKind(snapshot, 'NetworkPolicy'), ...ofKind(snapshot, 'GlobalNetworkPolicy')]
+  const resources = TIERED_KINDS.flatMap((kind): TieredPolicy[] => [...ofKind(snapshot, kind)])
   const policies = resources.flatMap(r => note(policyOf(r))).map(m => m.policy)
   const profiles = [...ofKind(snapshot, 'Profile')].flatMap(r => note(profileOf(r))).map(m => m.profile)
   const tiers = [...ofKind(snapshot, 'Tier')].map(tierOf)
-  const known = new Set(tiers.map(t => t.name))
-  const strays = [...new Set(policies.map(p => p.tier))].filter(name => !known.has(name)).map(strayTier)
+  const isStaged = (p: Policy): boolean => p.stagedFor !== undefined
+  const replaced = new Set(policies.map(p => p.stagedFor))
   return {
-    tiers: [...tiers.sort(compareTiers), ...strays.sort(compareTiers)].map(tier => ({
-      tier,
-      policies: policies.filter(p => p.tier === tier.name).sort(comparePolicies),
-    })),
+    tiers: inOrder(
+      tiers,
+      policies.filter(p => !isStaged(p)),
+    ),
+    ...(policies.some(isStaged) && {
+      staged: inOrder(
+        tiers,
+        policies.filter(p => !p.deletes && !replaced.has(p.key)),
+      ),
+    }),
     profiles: new Map(profiles.map(p => [p.name, p])),
     problems,
   }

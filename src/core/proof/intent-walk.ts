@@ -27,6 +27,8 @@ type Guarded = {
 /** A program with its rules numbered, equal programs of several endpoints being one. */
 type Known = { readonly id: number; readonly program: Program }
 
+const NOTHING = (direction: Direction): Cause => ({ kind: 'no-profile', direction })
+
 const equalPrograms = (a: Program, b: Program): boolean =>
   a === b ||
   (a.stages.length === b.stages.length &&
@@ -137,28 +139,33 @@ export class IntentJudge {
   }
 
   #program(w: Walk, { id, program }: Known): Judged {
-    const { direction, family } = program
-    const peer: Dim = direction === 'ingress' ? 'src' : 'dst'
+    const peer: Dim = program.direction === 'ingress' ? 'src' : 'dst'
     // Rules that no address of the box can match need not be asked.
     const stages = w.domains[peer].derive(`program ${id}`, members => program.stages.map(s => possible(s, members)))
-    const causes: string[] = []
-    const decide = (cause: Cause): Judged => ({
-      allow: causeVerdict(cause) === 'allow',
-      causes: [...causes, printCause(cause)],
-    })
+    const staged = stages.filter(s => s.staged)
+    const wouldBe = staged.length > 0 ? [`staged: ${printCause(this.#decide(w, staged, program).cause)}`] : []
+    const { cause, logs } = this.#decide(
+      w,
+      stages.filter(s => !s.staged),
+      program,
+    )
+    return { allow: causeVerdict(cause) === 'allow', causes: [...wouldBe, ...logs, printCause(cause)] }
+  }
+
+  #decide(w: Walk, stages: readonly Stage[], { direction, family }: Program): { cause: Cause; logs: string[] } {
+    const peer: Dim = direction === 'ingress' ? 'src' : 'dst'
+    const logs: string[] = []
     following: for (const stage of stages) {
       for (const rule of stage.rules) {
         if (!this.#matches(w, rule, { peer, family })) continue
-        if (rule.action === 'Log') causes.push(`Log ${printRule(rule.ref)}`)
+        if (rule.action === 'Log') logs.push(`Log ${printRule(rule.ref)}`)
         else if (rule.action === 'Pass') continue following
-        else return decide({ kind: 'rule', rule: rule.ref, action: rule.action })
+        else return { cause: { kind: 'rule', rule: rule.ref, action: rule.action }, logs }
       }
       if (stage.defaultAction === 'Pass') continue
-      return decide(
-        stage.kind === 'tier' ? { kind: 'tier', tier: stage.name, direction } : { kind: 'no-profile', direction },
-      )
+      return { cause: stage.kind === 'tier' ? { kind: 'tier', tier: stage.name, direction } : NOTHING(direction), logs }
     }
-    return decide({ kind: 'no-profile', direction })
+    return { cause: NOTHING(direction), logs }
   }
 
   #matches(w: Walk, r: ResolvedRule, { peer, family }: { peer: Dim; family: Family }): boolean {

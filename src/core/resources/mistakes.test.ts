@@ -296,7 +296,7 @@ const ANSWERS: readonly (readonly [line: string, ...answers: string[]])[] = [
     'GlobalNetworkPolcy {name: a} {}',
     'kind: unknown resource type GlobalNetworkPolcy (did you mean GlobalNetworkPolicy?)',
   ],
-  ['StagedNetworkPolicy {name: a} {}', 'kind: StagedNetworkPolicy is not supported yet'],
+  ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
   ['HostEndpoint {name: a} {}', 'kind: HostEndpoint is not supported yet'],
   ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
   ['Service {name: a} {}', 'kind: Service is not supported yet'],

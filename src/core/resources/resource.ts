@@ -14,6 +14,7 @@ import { globalNetworkPolicy, networkPolicy } from './kinds/network-policy.ts'
 import { globalNetworkSet, networkSet } from './kinds/network-set.ts'
 import { node } from './kinds/node.ts'
 import { profile } from './kinds/profile.ts'
+import { stagedGlobalNetworkPolicy, stagedNetworkPolicy } from './kinds/staged-policy.ts'
 import { tier } from './kinds/tier.ts'
 import { workloadEndpoint } from './kinds/workload-endpoint.ts'
 import { checkAnnotations, checkLabels, checkName, isDnsLabel } from './metadata.ts'
@@ -22,6 +23,8 @@ import { nearest } from './nearest.ts'
 const DEFINITIONS = {
   NetworkPolicy: networkPolicy,
   GlobalNetworkPolicy: globalNetworkPolicy,
+  StagedNetworkPolicy: stagedNetworkPolicy,
+  StagedGlobalNetworkPolicy: stagedGlobalNetworkPolicy,
   Tier: tier,
   NetworkSet: networkSet,
   GlobalNetworkSet: globalNetworkSet,
@@ -45,6 +48,8 @@ export type Resource = { [K in Kind]: ResourceOf<K> }[Kind]
 
 export type NetworkPolicy = ResourceOf<'NetworkPolicy'>
 export type GlobalNetworkPolicy = ResourceOf<'GlobalNetworkPolicy'>
+export type StagedNetworkPolicy = ResourceOf<'StagedNetworkPolicy'>
+export type StagedGlobalNetworkPolicy = ResourceOf<'StagedGlobalNetworkPolicy'>
 export type Tier = ResourceOf<'Tier'>
 export type NetworkSet = ResourceOf<'NetworkSet'>
 export type GlobalNetworkSet = ResourceOf<'GlobalNetworkSet'>
@@ -64,6 +69,17 @@ export type Pod = ResourceOf<'Pod'>
 export type PolicyRule = NonNullable<GlobalNetworkPolicy['spec']['ingress']>[number]
 export type EntityRule = NonNullable<PolicyRule['source']>
 export type EndpointPort = NonNullable<WorkloadEndpoint['spec']['ports']>[number]
+
+/** The policies of Calico that have a tier; the staged ones are judged and never enforced. */
+export type TieredPolicy = NetworkPolicy | GlobalNetworkPolicy | StagedNetworkPolicy | StagedGlobalNetworkPolicy
+export const TIERED_KINDS = [
+  'NetworkPolicy',
+  'GlobalNetworkPolicy',
+  'StagedNetworkPolicy',
+  'StagedGlobalNetworkPolicy',
+] as const satisfies readonly Kind[]
+export const isTieredPolicy = (resource: Resource): resource is TieredPolicy =>
+  TIERED_KINDS.some(kind => kind === resource.kind)
 
 /** All resources at one moment. */
 export type Snapshot = ReadonlyMap<ResourceKey, Resource>
@@ -106,7 +122,7 @@ export const snapshotOf = (resources: Iterable<Resource>): Snapshot =>
 
 /** Kinds that are known by name only: a near name would mislead whoever asks for one of them. */
 const NOT_YET: readonly string[] = [
-  ...['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy', 'StagedKubernetesNetworkPolicy', 'HostEndpoint', 'BGPFilter'],
+  ...['StagedKubernetesNetworkPolicy', 'HostEndpoint', 'BGPFilter'],
   ...['IPReservation', 'KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
   ...['Service', 'Endpoints', 'EndpointSlice', 'Secret', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'],
   ...['ClusterNetworkPolicy'],

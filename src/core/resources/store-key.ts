@@ -2,10 +2,19 @@
 // the other way round. The four tiered policy kinds carry their name once more in an annotation, which people never see.
 import { failed, ok, type Problem, type Result } from '../base/problem.ts'
 import { type ResourceKey, resourceKey, splitKey } from './cause.ts'
-import { decodeResource, KIND_NAMES, KINDS, type Kind, keyOf, type Resource, schemaOf } from './resource.ts'
+import {
+  decodeResource,
+  KIND_NAMES,
+  KINDS,
+  type Kind,
+  keyOf,
+  type Resource,
+  schemaOf,
+  TIERED_KINDS,
+} from './resource.ts'
 
 const METADATA_ANNOTATION = 'projectcalico.org/metadata'
-const TIERED: readonly string[] = ['NetworkPolicy', 'GlobalNetworkPolicy']
+const TIERED: readonly string[] = TIERED_KINDS
 
 /** The datastore's key of a resource. */
 export function storeKey(key: ResourceKey): string {
@@ -133,7 +142,8 @@ function restorePolicy(document: Fields): void {
   metadata.annotations = annotations
   metadata.name = named ?? (inDefaultTier ? stored.replace(/^default\./, '') : stored)
   const types = spec.types
-  if (!Array.isArray(types) || types.length === 0) spec.types = ['Ingress', 'Egress']
+  const isDeletion = spec.stagedAction === 'Delete'
+  if (!isDeletion && (!Array.isArray(types) || types.length === 0)) spec.types = ['Ingress', 'Egress']
   document.spec = spec
 }
 

@@ -8,8 +8,10 @@ import type { IPPool, PolicyRule, Resource } from './resource.ts'
 export function unsupported(resource: Resource): Problem[] {
   switch (resource.kind) {
     case 'GlobalNetworkPolicy':
+    case 'StagedGlobalNetworkPolicy':
       return [...hostOnly(resource.spec), ...inRules(resource.spec)]
     case 'NetworkPolicy':
+    case 'StagedNetworkPolicy':
     case 'Profile':
       return inRules(resource.spec)
     case 'BGPPeer':

@@ -3,7 +3,7 @@
 import type { Problem, Result } from '../../core/base/problem.ts'
 import { type ResourceKey, resourceKey } from '../../core/resources/cause.ts'
 import { DEFAULT_ALLOW_PROFILE } from '../../core/resources/derive.ts'
-import { type Kind, keyOf, type Resource, type ResourceOf } from '../../core/resources/resource.ts'
+import { type Kind, keyOf, type Resource, type ResourceOf, TIERED_KINDS } from '../../core/resources/resource.ts'
 import {
   decodeStored,
   encodeResource,
@@ -198,7 +198,7 @@ export class ResourceClient {
   async #locate(key: ResourceKey): Promise<Entry | undefined> {
     const entry = await this.store.get(storeKey(key))
     const [kind = '', namespace = '', name = ''] = key.split('/')
-    if (entry !== undefined || !['NetworkPolicy', 'GlobalNetworkPolicy'].includes(kind)) return entry
+    if (entry !== undefined || !TIERED_KINDS.some(tiered => tiered === kind)) return entry
     const older = await this.store.get(storeKey(resourceKey(kind, namespace, `default.${name}`)))
     if (older === undefined) return undefined
     const stored = decodeStored(older.key, older.value, older.modRevision)

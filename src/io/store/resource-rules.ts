@@ -5,7 +5,7 @@ import { prefixesOverlap } from '../../core/net/prefix.ts'
 import { type ResourceKey, resourceKey } from '../../core/resources/cause.ts'
 import { DEFAULT_ALLOW } from '../../core/resources/kinds/profile.ts'
 import { isBuiltInTier } from '../../core/resources/kinds/tier.ts'
-import { type IPPool, keyOf, type Resource } from '../../core/resources/resource.ts'
+import { type IPPool, isTieredPolicy, keyOf, type Resource, TIERED_KINDS } from '../../core/resources/resource.ts'
 import type { ResourceClient } from './resource-client.ts'
 import { invalid, notFound, notSupported } from './resource-error.ts'
 
@@ -16,7 +16,7 @@ export async function checkWrite(client: ResourceClient, resource: Resource, cur
   const key = keyOf(resource)
   if (key === DEFAULT_ALLOW_KEY)
     throw notSupported(current ? 'Update' : 'Create', key, 'the profile is built in and read-only')
-  if (resource.kind === 'NetworkPolicy' || resource.kind === 'GlobalNetworkPolicy') {
+  if (isTieredPolicy(resource)) {
     const tier = resourceKey('Tier', undefined, resource.spec.tier)
     if (!(await client.has(tier))) throw notFound(tier)
   }
@@ -62,7 +62,7 @@ export async function checkDelete(client: ResourceClient, key: ResourceKey): Pro
   const [kind, , name = ''] = key.split('/')
   if (kind !== 'Tier') return
   if (isBuiltInTier(name)) throw notSupported('Delete', key, `Cannot delete ${name} tier`)
-  for (const policies of ['NetworkPolicy', 'GlobalNetworkPolicy'] as const) {
+  for (const policies of TIERED_KINDS) {
     const { items, undecodable } = await client.list(policies)
     // A policy that cannot be read may belong to any tier.
     if (undecodable.length > 0 || items.some(policy => policy.spec.tier === name)) {

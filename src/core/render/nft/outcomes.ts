@@ -4,8 +4,8 @@ import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
-import { causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
-import { ACCEPT, DROP, goto, priority } from './layout.ts'
+import { type Cause, causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
+import { ACCEPT, DROP, goto, is, priority } from './layout.ts'
 
 /** nft comments hold at most 128 bytes. */
 const COMMENT_BYTES = 120
@@ -31,6 +31,30 @@ function conditionStatements(condition: Condition, direction: Direction): Statem
   return statements
 }
 
+/** The comment of a counter of what would be, by its cause. */
+export const stagedComment = (cause: Cause): string => clip(`staged: ${printCause(cause)}`)
+
+/**
+ * Counters of what would be decided if the staged policies were enforced: only the first that applies counts, which the
+ * scratch register remembers. It is free here: the row has led to its outcome.
+ */
+function stagedRules({ direction, steps }: Outcome): Rule[] {
+  const staged = steps.filter(s => s.kind === 'staged')
+  const counted = ({ cause }: (typeof staged)[number], ...when: Statement[]): Rule => ({
+    statements: [...when, { kind: 'counter' }],
+    comment: stagedComment(cause),
+  })
+  if (staged.length <= 1) return staged.map(s => counted(s))
+  return [
+    { statements: [priority(1)] },
+    ...staged.map((step): Rule => {
+      const when = (step.when ?? []).flatMap(c => conditionStatements(c, direction))
+      const { statements, comment } = counted(step, ...when, is('meta priority', { value: 1 }))
+      return { statements: [...statements, priority(0)], comment: comment! }
+    }),
+  ]
+}
+
 function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
   const when = (step.when ?? []).flatMap(c => conditionStatements(c, outcome.direction))
   switch (step.kind) {
@@ -41,6 +65,8 @@ function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
           comment: clip(`Log ${printRule(step.rule)}`),
         },
       ]
+    case 'staged':
+      return []
     case 'decide': {
       const comment = clip(printCause(step.cause))
       const counter: Statement = { kind: 'counter' }
@@ -54,5 +80,6 @@ function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
 }
 
 export function outcomeChain(outcome: Outcome, logPrefix: string): NftChain {
-  return { name: outcome.name, rules: outcome.steps.flatMap(step => stepRules(step, outcome, logPrefix)) }
+  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, logPrefix))
+  return { name: outcome.name, rules: [...stagedRules(outcome), ...rules] }
 }

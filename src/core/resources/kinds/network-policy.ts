@@ -12,7 +12,8 @@ export const TIER_LABEL = 'projectcalico.org/tier'
 export const POLICY_TYPES = ['Ingress', 'Egress'] as const
 export type PolicyType = (typeof POLICY_TYPES)[number]
 
-const common = {
+/** The fields that every policy of Calico has, enforced or staged. */
+export const policyFields = {
   /** Empty means `default`. */
   tier: z
     .string()
@@ -25,23 +26,23 @@ const common = {
   selector: selectorText(),
   types: list(z.enum(POLICY_TYPES)),
 }
-const hints = list(z.enum(['AssumeNeededOnEveryNode']))
+export const hints = list(z.enum(['AssumeNeededOnEveryNode']))
 
 type Directions = { readonly ingress?: unknown; readonly egress?: unknown; readonly types?: PolicyType[] | undefined }
 
 /** `types` absent: Egress alone if there are only egress rules, both if there are both, otherwise Ingress. */
-function withTypes<T extends Directions>(spec: T): T & { types: PolicyType[] } {
+export function withTypes<T extends Directions>(spec: T): T & { types: PolicyType[] } {
   const guessed: PolicyType[] =
     spec.egress === undefined ? ['Ingress'] : spec.ingress === undefined ? ['Egress'] : ['Ingress', 'Egress']
   return { ...spec, types: spec.types ?? guessed }
 }
 
-function withTierLabel<T extends { metadata: Metadata; spec: { tier: string } }>(policy: T): T {
+export function withTierLabel<T extends { metadata: Metadata; spec: { tier: string } }>(policy: T): T {
   const labels = sortedByKey({ ...policy.metadata.labels, [TIER_LABEL]: policy.spec.tier })
   return { ...policy, metadata: { ...policy.metadata, labels } }
 }
 
-function checkTypes(types: readonly PolicyType[]): Problem[] {
+export function checkTypes(types: readonly PolicyType[]): Problem[] {
   return types.flatMap((type, index) =>
     types.indexOf(type) === index
       ? []
@@ -53,7 +54,7 @@ const networkPolicySchema = z
   .strictObject({
     ...calicoHead('NetworkPolicy'),
     spec: z
-      .strictObject({ ...common, serviceAccountSelector: selectorText(), performanceHints: hints })
+      .strictObject({ ...policyFields, serviceAccountSelector: selectorText(), performanceHints: hints })
       .transform(withTypes)
       .prefault({}),
   })
@@ -69,21 +70,26 @@ export const networkPolicy = calicoKind({
   check: ({ spec }) => [...checkTypes(spec.types), ...checkRules(spec, { namespaced: true })],
 })
 
+/** What a global policy has besides. */
+export const globalFields = {
+  /** Evaluated before connection tracking, at host endpoints only. */
+  doNotTrack: flag(),
+  /** Evaluated before destination NAT, at host endpoints only. */
+  preDNAT: flag(),
+  /** At host endpoints, also judges traffic that is forwarded. */
+  applyOnForward: flag(),
+  serviceAccountSelector: selectorText(),
+  namespaceSelector: selectorText(),
+  performanceHints: hints,
+}
+
 const globalNetworkPolicySchema = z
   .strictObject({
     ...calicoHead('GlobalNetworkPolicy'),
     spec: z
       .strictObject({
-        ...common,
-        /** Evaluated before connection tracking, at host endpoints only. */
-        doNotTrack: flag(),
-        /** Evaluated before destination NAT, at host endpoints only. */
-        preDNAT: flag(),
-        /** At host endpoints, also judges traffic that is forwarded. */
-        applyOnForward: flag(),
-        serviceAccountSelector: selectorText(),
-        namespaceSelector: selectorText(),
-        performanceHints: hints,
+        ...policyFields,
+        ...globalFields,
       })
       .transform(withTypes)
       .prefault({}),
@@ -92,7 +98,7 @@ const globalNetworkPolicySchema = z
 
 type GlobalSpec = DeepReadonly<z.output<typeof globalNetworkPolicySchema>>['spec']
 
-function checkHostFields(spec: GlobalSpec): Problem[] {
+export function checkHostFields(spec: GlobalSpec): Problem[] {
   const problems: Problem[] = []
   for (const field of ['doNotTrack', 'preDNAT'] as const) {
     if (spec[field] && !spec.applyOnForward) {
