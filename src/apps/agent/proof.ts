@@ -1,10 +1,11 @@
 // Proves again and again that the kernel's ruleset means what the resources say: some time after every change, and every so
 // often without one. What it finds is told; the table is read and put right; what it does not understand is never green.
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Change } from '../../core/base/change.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
 import type { Resource } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
+import { startWorker } from '../../io/worker.ts'
 import type { Metrics } from './metrics.ts'
 import type { ProofAnswer, ProofRequest } from './proof-worker.ts'
 
@@ -40,7 +41,7 @@ export class ProofLoop {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onDifference = options.onDifference
-    this.#worker = new Worker(new URL('./proof-worker.ts', import.meta.url), { workerData: { node: options.node } })
+    this.#worker = startWorker('proof-worker', import.meta.url, { workerData: { node: options.node } })
     this.#worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
     this.#worker.on('error', error => this.#died(error))
     this.#worker.unref()

@@ -1,6 +1,7 @@
 // Links are deleted in a thread of its own: the kernel waits out a grace period in the system call (25 to 60 ms for a
 // veth), in which the agent would neither see a policy nor answer anybody.
-import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { isMainThread, parentPort, type Worker } from 'node:worker_threads'
+import { startWorker } from '../worker.ts'
 import { KernelError } from './kernel-error.ts'
 import { deleteLink, readLink } from './links.ts'
 import { NETLINK, NetlinkSocket } from './netlink-socket.ts'
@@ -31,7 +32,7 @@ let jobs = 0
 const waiting = new Map<number, Waiting>()
 
 function start(): Worker {
-  const started = new Worker(new URL(import.meta.url))
+  const started = startWorker('link-reaper', import.meta.url)
   started.unref()
   started.on('message', ({ id, existed, error }: Done) => {
     const job = waiting.get(id)
