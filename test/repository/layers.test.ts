@@ -16,6 +16,7 @@ const CORE: Readonly<Record<string, readonly string[]>> = {
   explain: [...GROUND, 'oracle'],
   ipam: GROUND,
   bird: GROUND,
+  node: GROUND,
   cni: GROUND,
   policy: GROUND,
   calc: [...GROUND, 'policy'],
