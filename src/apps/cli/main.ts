@@ -1,8 +1,9 @@
 // The command line: standard streams, the environment, and the exit code.
+
+import { VERSION } from '../../core/base/version.ts'
 import { connectAgents } from './agents.ts'
 import { run } from './cli.ts'
 import { connectDatastore, runDirectory } from './connect.ts'
-import { VERSION } from './version.ts'
 
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
