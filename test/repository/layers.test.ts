@@ -17,6 +17,7 @@ const CORE: Readonly<Record<string, readonly string[]>> = {
   ipam: GROUND,
   bird: GROUND,
   node: GROUND,
+  install: GROUND,
   cni: GROUND,
   policy: GROUND,
   calc: [...GROUND, 'policy'],
