@@ -6,6 +6,7 @@ const NEEDS = [
   { name: 'nftables', there: () => findProgram('nft') },
   { name: 'bird2', there: () => findProgram('bird') },
   { name: 'iproute2', there: () => findProgram('ip') },
+  { name: 'openssl', there: () => findProgram('openssl') },
   { name: 'gcc', there: () => findProgram('gcc') },
   { name: 'libc6-dev', there: () => existsSync('/usr/include/stdio.h') },
 ]
