@@ -1,5 +1,6 @@
 // The command tree, and one run of it. What the commands do is in their own files; here they are put together.
 import { Command, CommanderError } from 'commander'
+import { addCrdsCommand } from './crds.ts'
 import { addQuestionCommands } from './question-commands.ts'
 import { addResourceCommands } from './resource-commands.ts'
 import { examples, type Surroundings } from './surroundings.ts'
@@ -24,6 +25,7 @@ export function program(surroundings: Surroundings): Command {
     )
   addResourceCommands(root, surroundings)
   addQuestionCommands(root, surroundings)
+  addCrdsCommand(root, surroundings)
   return root
 }
 
