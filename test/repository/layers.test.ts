@@ -15,6 +15,7 @@ const CORE: Readonly<Record<string, readonly string[]>> = {
   oracle: GROUND,
   explain: [...GROUND, 'oracle'],
   ipam: GROUND,
+  kubernetes: [...GROUND, 'ipam'],
   bird: GROUND,
   node: GROUND,
   install: GROUND,

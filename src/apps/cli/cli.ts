@@ -1,5 +1,6 @@
 // The command tree, and one run of it. What the commands do is in their own files; here they are put together.
 import { Command, CommanderError } from 'commander'
+import { addCrdsCommand } from './crds.ts'
 import { addInstallCommands } from './install.ts'
 import { addQuestionCommands } from './question-commands.ts'
 import { addResourceCommands } from './resource-commands.ts'
@@ -25,6 +26,7 @@ export function program(surroundings: Surroundings): Command {
     )
   addResourceCommands(root, surroundings)
   addQuestionCommands(root, surroundings)
+  addCrdsCommand(root, surroundings)
   addInstallCommands(root, surroundings)
   return root
 }
