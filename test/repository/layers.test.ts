@@ -18,7 +18,7 @@ const CORE: Readonly<Record<string, readonly string[]>> = {
   kubernetes: [...GROUND, 'ipam'],
   bird: GROUND,
   node: GROUND,
-  install: GROUND,
+  install: [...GROUND, 'kubernetes'],
   cni: GROUND,
   policy: GROUND,
   calc: [...GROUND, 'policy'],

@@ -66,11 +66,16 @@ describe('gingham install manifest', () => {
     assert.equal(text.match(/image: example.org\/g:1/g)?.length, 2)
   })
 
-  it('names no right for all resources of a group that others share', () => {
-    for (const object of objects(printManifest({})).filter(({ kind }) => kind === 'ClusterRole')) {
+  it('gives the agent rights for kinds that there are, and none for all resources of a group that others share', () => {
+    const all = objects(printManifest({}))
+    const definitions = all.filter(({ kind }) => kind === 'CustomResourceDefinition')
+    const defined = new Set(definitions.map(({ spec }) => (spec as { names: { plural: string } }).names.plural))
+    for (const object of all.filter(({ kind }) => kind === 'ClusterRole')) {
       const { rules } = object as unknown as { rules: { apiGroups: string[]; resources: string[]; verbs: string[] }[] }
       for (const { apiGroups, resources, verbs } of rules) {
         assert.ok(!verbs.includes('*') && !apiGroups.includes('*'))
+        if (apiGroups.includes('projectcalico.org'))
+          for (const resource of resources) assert.ok(defined.has(resource), `there are no ${resource}`)
         if (resources.includes('*'))
           assert.deepEqual([apiGroups, verbs], [['crd.projectcalico.org'], ['get', 'list', 'watch']])
       }

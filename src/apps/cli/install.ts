@@ -2,6 +2,8 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { stringify } from 'yaml'
 import { installManifest, type ManifestOptions } from '../../core/install/manifest.ts'
+import { admissionObjects } from '../../core/kubernetes/admission.ts'
+import { customResourceDefinitions } from '../../core/kubernetes/crd.ts'
 import { parsePrefix } from '../../core/net/prefix.ts'
 import { parseMethod } from '../../core/node/autodetect.ts'
 import { examples, type Surroundings } from './surroundings.ts'
@@ -13,7 +15,7 @@ const HEAD = `# What a Kubernetes cluster needs to run gingham: kubectl apply -f
 /** Objects as one YAML text, without references between them: kubectl reads them, people as well. */
 export const printManifest = (options: ManifestOptions): string =>
   HEAD +
-  installManifest(options)
+  [...customResourceDefinitions(), ...admissionObjects(), ...installManifest(options)]
     .map(object => `---\n${stringify(object, { aliasDuplicateObjects: false, lineWidth: 0 })}`)
     .join('')
 

@@ -1,5 +1,7 @@
 // What the agent may do in a cluster: what it watches, what of it it writes, nothing else. A right that nobody can name the
 // use of is not here.
+import { customResourceDefinitions, GROUP } from '../kubernetes/crd.ts'
+import { IPAM_SCHEMAS } from '../kubernetes/ipam-schema.ts'
 
 export type Rule = {
   readonly apiGroups: readonly string[]
@@ -8,7 +10,6 @@ export type Rule = {
 }
 
 const READ = ['get', 'list', 'watch'] as const
-const GROUP = 'projectcalico.org'
 
 /** Kubernetes' own kinds that policy, routing and addresses depend on. */
 const KUBERNETES: readonly Rule[] = [
@@ -22,35 +23,20 @@ const KUBERNETES: readonly Rule[] = [
   { apiGroups: [''], resources: ['pods/status'], verbs: ['patch', 'update'] },
 ]
 
+const definedKinds = customResourceDefinitions().map(({ spec }) => spec.names.plural)
+const addressKinds = Object.values(IPAM_SCHEMAS).map(({ plural }) => plural)
+
 /** What people configure: read, and created when a cluster has none yet. */
 const CONFIGURED: readonly Rule[] = [
-  {
-    apiGroups: [GROUP],
-    resources: [
-      ...['bgpconfigurations', 'bgpfilters', 'bgppeers', 'caliconodestatuses', 'clusterinformations'],
-      ...['felixconfigurations', 'globalnetworkpolicies', 'globalnetworksets', 'hostendpoints', 'ipamconfigurations'],
-      ...['ippools', 'ipreservations', 'kubecontrollersconfigurations', 'networkpolicies', 'networksets', 'profiles'],
-      ...['stagedglobalnetworkpolicies', 'stagedkubernetesnetworkpolicies', 'stagednetworkpolicies', 'tiers'],
-    ],
-    verbs: READ,
-  },
-  {
-    apiGroups: [GROUP],
-    resources: ['clusterinformations', 'felixconfigurations', 'ippools', 'tiers'],
-    verbs: ['create'],
-  },
-  { apiGroups: [GROUP], resources: ['clusterinformations'], verbs: ['update'] },
+  { apiGroups: [GROUP], resources: definedKinds, verbs: READ },
+  { apiGroups: [GROUP], resources: ['clusterinformations', 'ippools', 'tiers'], verbs: ['create'] },
   // Objects of Calico's older form, where a cluster still has them.
   { apiGroups: ['crd.projectcalico.org'], resources: ['*'], verbs: READ },
 ]
 
 /** Addresses are the agents' own book. */
 const ADDRESSES: readonly Rule[] = [
-  {
-    apiGroups: [GROUP],
-    resources: ['blockaffinities', 'ipamblocks', 'ipamhandles', 'ipamconfigurations'],
-    verbs: [...READ, 'create', 'update', 'delete'],
-  },
+  { apiGroups: [GROUP], resources: addressKinds, verbs: ['create', 'update', 'delete'] },
 ]
 
 export const AGENT_RULES: readonly Rule[] = [...KUBERNETES, ...CONFIGURED, ...ADDRESSES]

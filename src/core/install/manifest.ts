@@ -17,7 +17,6 @@ export type ManifestOptions = {
   readonly ipv6?: boolean
   /** How the agents find their node's address. */
   readonly autodetection?: string
-  readonly crds?: readonly object[]
 }
 
 export const DEFAULT_IMAGE = `localhost/gingham:${VERSION}`
@@ -142,10 +141,9 @@ function daemonSet({ image, pool, ipv6, autodetection }: ManifestOptions): objec
   }
 }
 
-/** The objects, in the order in which they are to be created. */
+/** The objects besides the definitions of our kinds, in the order in which they are to be created. */
 export function installManifest(options: ManifestOptions = {}): readonly object[] {
   return [
-    ...(options.crds ?? []),
     {
       apiVersion: 'v1',
       kind: 'ServiceAccount',
