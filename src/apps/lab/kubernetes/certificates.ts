@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const DAYS = '365'
 
-type Leaf = {
+export type Leaf = {
   readonly authority: 'ca' | 'front-proxy-ca'
   readonly name: string
   readonly user: string
@@ -58,7 +58,7 @@ async function makeAuthority(folder: string, name: string): Promise<void> {
   ])
 }
 
-async function makeLeaf(folder: string, leaf: Leaf): Promise<void> {
+export async function makeLeaf(folder: string, leaf: Leaf): Promise<void> {
   const { authority, name, user, groups = [], usage, alternatives = [] } = leaf
   const file = (extension: string): string => join(folder, `${name}.${extension}`)
   await makeKey(folder, name)
