@@ -32,6 +32,8 @@ export type ApiClientOptions = {
   readonly attempts?: number
   /** Milliseconds after which a stream without a byte counts as dead. */
   readonly idle?: number
+  /** How it waits before it tries again. */
+  readonly wait?: (milliseconds: number, signal: AbortSignal) => Promise<unknown>
   /** Called for each attempt, with its method and path: for tests and metrics that count them. */
   readonly onRequest?: (method: Method, path: string) => void
 }
@@ -46,7 +48,8 @@ export class ApiClient {
   constructor(credentials: Credentials, options: ApiClientOptions = {}) {
     this.#credentials = credentials
     // A server sends a bookmark about every minute to those who watch.
-    this.#options = { timeout: 30_000, attempts: 5, idle: 150_000, ...options }
+    const wait = (milliseconds: number, signal: AbortSignal) => sleep(milliseconds, undefined, { signal })
+    this.#options = { timeout: 30_000, attempts: 5, idle: 150_000, wait, ...options }
   }
 
   get server(): string {
@@ -71,7 +74,7 @@ export class ApiClient {
         }
         const again = method === 'GET' ? isTransient(error) : isBusy(error) || isRefused(error)
         if (!again || attempt >= this.#options.attempts) throw error
-        await sleep(backoff.next(isBusy(error) ? error.retryAfter : 0), undefined, { signal: this.#abort.signal })
+        await this.#options.wait(backoff.next(isBusy(error) ? error.retryAfter : 0), this.#abort.signal)
       }
     }
   }
@@ -103,9 +106,13 @@ export class ApiClient {
   async #once(method: Method, path: string, options: RequestOptions): Promise<string> {
     const timeout = AbortSignal.timeout(this.#options.timeout)
     const signal = AbortSignal.any([timeout, this.#abort.signal])
-    const response = await this.#send(method, path, options, signal)
-    if (response.statusCode! >= 300) throw await this.#refusal(response)
-    return readAll(response)
+    try {
+      const response = await this.#send(method, path, options, signal)
+      if (response.statusCode! >= 300) throw await this.#refusal(response)
+      return await readAll(response)
+    } catch (error) {
+      throw timeout.aborted ? new Error(`no answer within ${this.#options.timeout / 1000} s`) : error
+    }
   }
 
   async #refusal(response: IncomingMessage): Promise<Error> {

@@ -1,7 +1,10 @@
 // Where an API server is and how a request shows who asks: from a kubeconfig (certificates, tokens, token files, plugins that
 // print credentials) or from a pod's service account. Credentials change while a program runs: files are read anew.
+import { readFile } from 'node:fs/promises'
 import { Agent } from 'node:https'
-import type { KubeConfig } from '@kubernetes/client-node'
+import { dirname, resolve } from 'node:path'
+import type { KubeConfig, User } from '@kubernetes/client-node'
+import { parse } from 'yaml'
 
 export type CredentialSource =
   | { readonly kubeconfig: string; readonly context?: string | undefined }
@@ -36,11 +39,25 @@ async function load(source: CredentialSource): Promise<KubeConfig> {
     config.loadFromCluster()
     return config
   }
-  if ('inline' in source) config.loadFromString(source.inline)
-  else config.loadFromFile(source.kubeconfig)
+  const folder = 'inline' in source ? process.cwd() : dirname(source.kubeconfig)
+  const text = 'inline' in source ? source.inline : await readFile(source.kubeconfig, 'utf8')
+  config.loadFromString(text)
+  config.makePathsAbsolute(folder)
+  config.users = config.users.map(user => withTokenFile(user, tokenFiles(text).get(user.name), folder))
   if (source.context !== undefined) config.setCurrentContext(source.context)
   return config
 }
+
+/** `tokenFile` of each user: the library looks for it under a name that no kubeconfig has. */
+function tokenFiles(text: string): ReadonlyMap<string, string> {
+  const { users } = (parse(text) ?? {}) as { users?: readonly { name?: string; user?: { tokenFile?: string } }[] }
+  return new Map((users ?? []).flatMap(({ name, user }) => (name && user?.tokenFile ? [[name, user.tokenFile]] : [])))
+}
+
+const withTokenFile = (user: User, file: string | undefined, folder: string): User =>
+  file === undefined || user.token
+    ? user
+    : { ...user, authProvider: { name: 'tokenFile', config: { tokenFile: resolve(folder, file) } } }
 
 /** Throws if the kubeconfig cannot be read or its context names no cluster. */
 export async function readCredentials(source: CredentialSource): Promise<Credentials> {
