@@ -36,13 +36,17 @@ export type ApiClientOptions = {
   readonly wait?: (milliseconds: number, signal: AbortSignal) => Promise<unknown>
   /** Called for each attempt, with its method and path: for tests and metrics that count them. */
   readonly onRequest?: (method: Method, path: string) => void
+  /** Called whenever the server answered, or, with the error, could not be reached. */
+  readonly onReached?: (error?: Error) => void
 }
+
+type Listener = 'onRequest' | 'onReached'
 
 const closed = (): Error => new Error('the client is closed')
 
 export class ApiClient {
   readonly #credentials: Credentials
-  readonly #options: Required<Omit<ApiClientOptions, 'onRequest'>> & Pick<ApiClientOptions, 'onRequest'>
+  readonly #options: Required<Omit<ApiClientOptions, Listener>> & Pick<ApiClientOptions, Listener>
   readonly #abort = new AbortController()
 
   constructor(credentials: Credentials, options: ApiClientOptions = {}) {
@@ -138,8 +142,14 @@ export class ApiClient {
           ...(body === undefined ? {} : { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(body) }),
         },
       })
-      request.on('response', resolve)
-      request.on('error', reject)
+      request.on('response', response => {
+        this.#options.onReached?.()
+        resolve(response)
+      })
+      request.on('error', error => {
+        if (!this.#abort.signal.aborted) this.#options.onReached?.(error)
+        reject(error)
+      })
       request.end(body)
     })
   }
