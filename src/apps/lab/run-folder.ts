@@ -33,7 +33,9 @@ const namedNamespaces = (): string[] => {
 function readRecord(folder: string): Record | undefined {
   try {
     // A record may be of a version that did not know some of it.
-    return { cgroups: [], mountPoints: [], ...(JSON.parse(readFileSync(join(folder, FILE), 'utf8')) as Record) }
+    const record = JSON.parse(readFileSync(join(folder, FILE), 'utf8')) as Partial<Record> &
+      Pick<Record, 'prefix' | 'lab'>
+    return { processes: [], namespaces: [], cgroups: [], mountPoints: [], ...record }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new LabInUse(
