@@ -1,13 +1,16 @@
 // `npm run image`: builds the container images without a daemon, into build/image, and prints their digests. The same tree
-// and the same Debian packages give the same bytes.
+// and the same Debian packages give the same bytes. With `--agnhost FILE --name NAME` it builds the image of Kubernetes' own
+// test server instead, from its program, under the name that the suites ask for.
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
 import { VERSION } from '../../core/base/version.ts'
 import { cacheFolder } from '../../io/cache.ts'
 import { checkLibraries, debianEntries } from './debian.ts'
+import { entryOf } from './folder.ts'
 import { encodeImage, type Image } from './image.ts'
-import { HOME, NODE_PATH, nodeEntry, pauseEntry, programEntries } from './programs.ts'
+import { HOME, NODE_PATH, nodeEntry, programEntries, staticEntry } from './programs.ts'
 import { encodeTar, type TarEntry } from './tar.ts'
 import { unpack } from './unpack.ts'
 
@@ -68,7 +71,17 @@ const pause = (architecture: string): Image => ({
   name: `localhost/gingham-pause:${VERSION}`,
   architecture,
   config: { Entrypoint: ['/pause'], User: '65535:65535' },
-  layers: [{ created_by: 'pause.c', entries: [pauseEntry(ROOT)] }],
+  layers: [{ created_by: 'pause.c', entries: [staticEntry(ROOT, 'pause.c', 'pause')] }],
+})
+
+const agnhost = (architecture: string, { name, program }: { name: string; program: string }): Image => ({
+  name,
+  architecture,
+  config: { Entrypoint: ['/agnhost'], Cmd: ['pause'] },
+  layers: [
+    { created_by: 'agnhost', entries: [{ ...entryOf(program, 'agnhost-server'), mode: 0o755 }, directory('tmp')] },
+    { created_by: 'agnhost.c', entries: [staticEntry(ROOT, 'agnhost.c', 'agnhost')] },
+  ],
 })
 
 /** Runs the programs' loader on the root file system as it will be. */
@@ -93,7 +106,15 @@ function write(file: string, image: Image): void {
 
 const architecture = ARCHITECTURES[process.arch]
 if (architecture === undefined) throw new Error(`there is no image for ${process.arch}`)
-const agent = gingham(architecture)
-check(agent)
-write('gingham.tar', agent)
-write('gingham-pause.tar', pause(architecture))
+const { values } = parseArgs({ options: { agnhost: { type: 'string' }, name: { type: 'string' } } })
+if (values.agnhost !== undefined) {
+  write(
+    'agnhost.tar',
+    agnhost(architecture, { name: values.name ?? 'localhost/agnhost:latest', program: values.agnhost }),
+  )
+} else {
+  const agent = gingham(architecture)
+  check(agent)
+  write('gingham.tar', agent)
+  write('gingham-pause.tar', pause(architecture))
+}

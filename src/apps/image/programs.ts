@@ -1,5 +1,5 @@
 // What this project puts into images: its programs bundled, each from its own entry, so that the image needs no packages of
-// npm and starts in a third of the time; and the small C program that a pod's namespaces hang on.
+// npm and starts in a third of the time; and small C programs for the images of pods.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -70,14 +70,14 @@ export function programEntries(root: string): TarEntry[] {
 export const nodeEntry = (root: string): TarEntry =>
   entryOf(join(root, 'node_modules', `node-linux-${process.arch}`, 'bin/node'), NODE_PATH)
 
-/** The pause program: static, for an image with nothing else in it. */
-export function pauseEntry(root: string): TarEntry {
-  const folder = mkdtempSync(join(tmpdir(), 'gingham-pause-'))
+/** A C program of this folder as the file `path`: static, for an image with nothing else in it. */
+export function staticEntry(root: string, source: string, path: string): TarEntry {
+  const folder = mkdtempSync(join(tmpdir(), 'gingham-static-'))
   try {
-    const program = join(folder, 'pause')
+    const program = join(folder, 'program')
     const flags = ['-std=gnu11', '-Os', '-Wall', '-Wextra', '-Werror', '-static', '-s']
-    execFileSync('gcc', [...flags, '-o', program, 'pause.c'], { cwd: join(root, 'src/apps/image') })
-    return { path: 'pause', mode: 0o755, body: { kind: 'file', bytes: readFileSync(program) } }
+    execFileSync('gcc', [...flags, '-o', program, source], { cwd: join(root, 'src/apps/image') })
+    return { path, mode: 0o755, body: { kind: 'file', bytes: readFileSync(program) } }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -24,7 +24,8 @@ function splitPath(path: string): { readonly name: string; readonly prefix: stri
   if (utf8.encode(path).length <= NAME) return { name: path, prefix: '' }
   for (let cut = path.indexOf('/'); cut > 0; cut = path.indexOf('/', cut + 1)) {
     const [prefix, name] = [path.slice(0, cut), path.slice(cut + 1)]
-    if (utf8.encode(name).length <= NAME && utf8.encode(prefix).length <= PREFIX) return { name, prefix }
+    const fits = utf8.encode(name).length <= NAME && utf8.encode(prefix).length <= PREFIX
+    if (name !== '' && fits) return { name, prefix }
   }
   throw new Error(`${path} is too long for a tar archive`)
 }

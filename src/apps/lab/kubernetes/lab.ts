@@ -59,13 +59,16 @@ export class KubernetesLab {
   readonly #folder: RunFolder
   readonly #options: LabOptions
   readonly #steps: Steps
+  readonly #images: readonly string[]
   #cluster: Cluster | undefined
   #store: Store | undefined
   #router: Bird | undefined
   #prober: Prober | undefined
   wired: readonly WiredPod[] = []
 
-  constructor(folder: RunFolder, options: LabOptions, steps: Steps) {
+  /** `images`: archives in build/image that nodes get besides this project's own. */
+  constructor(folder: RunFolder, options: LabOptions, steps: Steps, images: readonly string[] = []) {
+    this.#images = [...IMAGES, ...images]
     this.#folder = folder
     this.#options = options
     this.#steps = steps
@@ -80,8 +83,8 @@ export class KubernetesLab {
     return this.#cluster!
   }
 
-  /** Everything up to pods that reach one another. */
-  async build(): Promise<void> {
+  /** Everything up to a cluster in which this project is installed. */
+  async start(): Promise<void> {
     const step = this.#steps.step.bind(this.#steps)
     await buildComponents({ names: CLUSTER_COMPONENTS, say: text => this.#steps.say(text) })
     await step('image', async () => {
@@ -90,7 +93,7 @@ export class KubernetesLab {
     })
     this.#cluster = await Cluster.start(this.#folder, {
       prefix: this.#options.prefix,
-      images: IMAGES.map(archive),
+      images: this.#images.map(archive),
       pauseImage: PAUSE_IMAGE,
       proxy: this.#options.proxy,
       step,
@@ -98,6 +101,12 @@ export class KubernetesLab {
     this.#router = await startRouter(this.#folder, this.#options.prefix, w => this.#steps.say(`router: ${w}`))
     this.#store = new KubernetesStore(await this.cluster.control.client())
     await step('install', () => this.#install())
+  }
+
+  /** Everything up to pods that reach one another. */
+  async build(): Promise<void> {
+    await this.start()
+    const step = this.#steps.step.bind(this.#steps)
     await step('pods', () => this.#startPods())
     await step('routes', async () => {
       const others = NODES.length - 1
@@ -115,11 +124,12 @@ export class KubernetesLab {
     await this.cluster.kubectlWith(stdout, 'apply', '-f', '-')
     await this.cluster.kubectl('-n', 'kube-system', 'rollout', 'status', 'daemonset/gingham-node', '--timeout=120s')
     await this.cluster.kubectl('wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s')
+    await this.cluster.kubectl('apply', '-f', example('lab/network.yaml'))
     return 'bin/gingham install manifest --ipv6 | kubectl apply -f -; every node is Ready'
   }
 
   async #startPods(): Promise<string> {
-    await this.cluster.kubectl('apply', '-f', example('lab/kubernetes.yaml'))
+    await this.cluster.kubectl('apply', '-f', example('lab/deployments.yaml'))
     for (const namespace of ['default', 'prod'])
       await this.cluster.kubectl(
         '-n',
@@ -132,7 +142,7 @@ export class KubernetesLab {
       )
     this.wired = await this.readPods()
     await this.settled()
-    return `kubectl apply -f examples/lab/kubernetes.yaml; ${this.wired.length} of Deployments on ${NODES.length} nodes`
+    return `kubectl apply -f examples/lab/deployments.yaml; ${this.wired.length} of Deployments on ${NODES.length} nodes`
   }
 
   /** The pods that have a network of their own, as they are now. */
