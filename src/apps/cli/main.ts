@@ -17,7 +17,7 @@ process.exitCode = await run(process.argv.slice(2), {
     err: text => void process.stderr.write(text),
     stdin: process.stdin,
   },
-  connect: () => connectDatastore(process.env),
+  connect: chosen => connectDatastore(process.env, chosen),
   agents: connectAgents(runDirectory(process.env)),
   version: VERSION,
 })
