@@ -79,7 +79,6 @@ export class Agent {
       log,
       metrics: this.#metrics,
       onProgrammed: () => this.#waiters.wake(),
-      onWritten: () => this.#tableWatch?.wrote(),
       own: options.ownTable,
     })
     this.#collector = new IpamCollector({
@@ -142,6 +141,7 @@ export class Agent {
       node: this.#options.node,
       log: this.#log,
       metrics: this.#metrics,
+      dataplane: this.#dataplane,
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.beforeScrape = () => this.#count()

@@ -17,6 +17,7 @@ import type { ResourceKey } from '../../core/resources/cause.ts'
 import type { Resource } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
 import type { Metrics } from './metrics.ts'
+import { type ReadBack, Writes } from './read-back.ts'
 
 /** What the dataplane needs of the kernel; `src/io/kernel/nft-table.ts` has it. */
 export type NftKernel = {
@@ -32,8 +33,6 @@ export type DataplaneOptions = {
   readonly metrics: Metrics
   /** The kernel acknowledged everything known so far. */
   readonly onProgrammed: () => void
-  /** Something was written. */
-  readonly onWritten?: () => void
   /** Whether the kernel shall let nobody else edit or flush the table (flags owner and persist, kernel 6.9). */
   readonly own?: boolean
   /** A packet that has begun its walk through the old objects has left them after this. */
@@ -69,7 +68,6 @@ export class PolicyDataplane {
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #onProgrammed: () => void
-  readonly #onWritten: () => void
   readonly #calculator: Calculator
   readonly #classifier = new Classifier()
   readonly #tracker = new TableTracker(tableState(undefined))
@@ -96,6 +94,7 @@ export class PolicyDataplane {
   #failure: string | undefined
   /** The last edit of our table that was not ours. */
   #lastEdit: ForeignEdit | undefined
+  readonly #writes = new Writes()
   #readBackAt: Date | undefined
   #revision = -1
   #programmedRevision = -1
@@ -108,7 +107,6 @@ export class PolicyDataplane {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onProgrammed = options.onProgrammed
-    this.#onWritten = options.onWritten ?? (() => {})
     this.#own = options.own ?? true
     this.#quarantineMs = options.quarantineMs ?? QUARANTINE_MS
     this.#calculator = new Calculator(options.node)
@@ -167,6 +165,18 @@ export class PolicyDataplane {
     }
   }
 
+  /** How much was written; who reads the table elsewhere notes it before. */
+  get writes(): number {
+    return this.#writes.count
+  }
+
+  /** Compares what another thread read with what was written; `since`: `writes` before it read. Reads here only if it differs. */
+  compare(read: ReadBack, since: number): void {
+    if (!this.#known || this.#failure !== undefined) return
+    if (this.#writes.differs(this.#tracker.found, read, since)) this.verify('unknown: found when reading it back')
+    else this.#readBackAt = new Date()
+  }
+
   /**
    * Reads the whole table and compares it with what was written. What somebody else changed is told in words and put right
    * at once. `by`: who did it, as far as the kernel says. `anew`: compare what is wanted too, not only what was written.
@@ -185,6 +195,7 @@ export class PolicyDataplane {
         this.#foreign = unknown
       }
       if (what.length > 0 || anew) this.#tracker.reset(found)
+      this.#writes.known()
       this.#readBackAt = new Date()
       if (what.length === 0 && !anew) return
       // What the resources want is not known yet: the table is made again what it was when it was found.
@@ -306,6 +317,7 @@ export class PolicyDataplane {
     this.#readBackAt = new Date()
     this.#foreign = table?.unknown?.map(u => `${u.kind} ${u.object}: ${u.reason}`) ?? []
     this.#tracker.reset(tableState(table))
+    this.#writes.known()
     this.#known = true
     if (this.#revision < 0 && table && table.chains.length > 0) this.#adopted ??= table
     if (this.#own) this.#takeOwnership()
@@ -316,7 +328,7 @@ export class PolicyDataplane {
     const take: NftOp[] = [{ op: 'add-table', owned: true }]
     try {
       this.#kernel.writeBatch(take, { name: NFT_TABLE, sets: [] })
-      this.#tracker.wrote(take)
+      this.#wrote(take)
     } catch (error) {
       // The kernel is older than the flags, or an agent without them made the table; anything else is tried again.
       if (!(error as { isUnsupported?: boolean }).isUnsupported) throw error
@@ -356,14 +368,18 @@ export class PolicyDataplane {
   #send(ops: readonly NftOp[]): void {
     const batch = ops.map(op => (op.op === 'add-table' ? { ...op, owned: this.#own } : op))
     this.#kernel.writeBatch(batch, { name: NFT_TABLE, sets: this.#lookedUp(batch) })
-    this.#tracker.wrote(batch)
+    this.#wrote(batch)
     this.#lastWriteAt = new Date()
-    this.#onWritten()
     this.#metrics.nftCalls.inc()
     for (const op of batch) {
       if (op.op === 'add-elements') this.#metrics.elementsAdded.inc(op.elements.length)
       if (op.op === 'delete-elements') this.#metrics.elementsDeleted.inc(op.elements.length)
     }
+  }
+
+  #wrote(batch: readonly NftOp[]): void {
+    this.#tracker.wrote(batch)
+    this.#writes.wrote(batch)
   }
 
   /** The sets that the rules of a batch may look up. */

@@ -7,6 +7,7 @@ import type { Resource } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
 import type { Metrics } from './metrics.ts'
 import type { ProofAnswer, ProofRequest } from './proof-worker.ts'
+import type { ReadBack } from './read-back.ts'
 
 /** After a change the kernel is given time to settle; without one it is proved anew after this. */
 const AFTER_CHANGE_MS = 3000
@@ -24,22 +25,40 @@ export type ProofStatus = {
   readonly ms: number
 }
 
+/** Who wrote the table, and wants to know how it was found. */
+export type ReadBackTarget = {
+  readonly writes: number
+  compare(read: ReadBack, since: number): void
+}
+
+export type ProofOptions = {
+  readonly node: string
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly dataplane: ReadBackTarget
+  /** The ruleset means something else than the resources. */
+  readonly onDifference: () => void
+}
+
 export class ProofLoop {
   readonly #worker: Worker
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #onDifference: () => void
+  readonly #dataplane: ReadBackTarget
   #revision = -1
   #timer: NodeJS.Timeout | undefined
+  #due = Number.POSITIVE_INFINITY
   #busy = false
   #notBefore = 0
   #last: (ProofAnswer & { at: Date }) | undefined
   #stopped = false
 
-  constructor(options: { node: string; log: Logger; metrics: Metrics; onDifference: () => void }) {
+  constructor(options: ProofOptions) {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onDifference = options.onDifference
+    this.#dataplane = options.dataplane
     this.#worker = new Worker(new URL('./proof-worker.ts', import.meta.url), { workerData: { node: options.node } })
     this.#worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
     this.#worker.on('error', error => this.#died(error))
@@ -80,18 +99,21 @@ export class ProofLoop {
     this.#worker.postMessage(request)
   }
 
+  /** In so many milliseconds, or when it is due already. */
   #schedule(ms: number): void {
-    if (this.#stopped) return
+    const now = performance.now()
+    const due = Math.max(now + ms, this.#notBefore)
+    if (this.#stopped || this.#busy || due >= this.#due) return
     clearTimeout(this.#timer)
-    const wait = Math.max(ms, this.#notBefore - performance.now())
-    this.#timer = setTimeout(() => this.#ask(), wait)
+    this.#due = due
+    this.#timer = setTimeout(() => this.#ask(), due - now)
     this.#timer.unref()
   }
 
   #ask(): void {
-    if (this.#busy) return
+    this.#due = Number.POSITIVE_INFINITY
     this.#busy = true
-    this.#post({ kind: 'prove', revision: this.#revision })
+    this.#post({ kind: 'prove', revision: this.#revision, writes: this.#dataplane.writes })
   }
 
   /** The thread is gone, and with it its copy of the resources: never green again until the agent is started anew. */
@@ -100,7 +122,15 @@ export class ProofLoop {
     this.#stopped = true
     clearTimeout(this.#timer)
     const ended = `the proof ended (${error instanceof Error ? error.message : String(error)}): restart the agent`
-    const nothing = { revision: this.#revision, proved: false, classes: 0, differences: [], notUnderstood: [], ms: 0 }
+    const nothing = {
+      revision: this.#revision,
+      proved: false,
+      classes: 0,
+      differences: [],
+      notUnderstood: [],
+      ms: 0,
+      writes: 0,
+    }
     this.#last = { ...nothing, error: ended, at: new Date() }
     this.#metrics.proved.set(0)
   }
@@ -108,6 +138,7 @@ export class ProofLoop {
   #answered(answer: ProofAnswer): void {
     this.#busy = false
     this.#notBefore = performance.now() + answer.ms / SHARE
+    if (answer.readBack) this.#dataplane.compare(answer.readBack, answer.writes)
     // Something changed while it ran: the kernel may have been ahead of the copy, or behind. That they were equal counts.
     if (answer.revision !== this.#revision && !answer.proved) {
       this.#schedule(AFTER_CHANGE_MS)
@@ -121,6 +152,6 @@ export class ProofLoop {
     if (!proved) this.#log.error({ differences, notUnderstood, error, ms }, 'the kernel’s ruleset is not proved')
     else if (!before?.proved) this.#log.info({ classes, ms }, 'the kernel’s ruleset is proved equal to the intent')
     if (differences.length > 0) this.#onDifference()
-    this.#schedule(differences.length > 0 ? AFTER_CHANGE_MS : PERIOD_MS)
+    this.#schedule(differences.length > 0 || answer.revision !== this.#revision ? AFTER_CHANGE_MS : PERIOD_MS)
   }
 }
