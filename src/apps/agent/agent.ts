@@ -142,6 +142,7 @@ export class Agent {
       log: this.#log,
       metrics: this.#metrics,
       dataplane: this.#dataplane,
+      resources: () => this.#resources,
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.beforeScrape = () => this.#count()
