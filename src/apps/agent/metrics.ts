@@ -58,9 +58,16 @@ export class Metrics {
     registers: [this.registry],
   })
 
+  /** The names of Prometheus' own clients. */
+  readonly resident = this.#gauge('process_resident_memory_bytes', 'Resident memory size in bytes.')
+  readonly heapUsed = this.#gauge('nodejs_heap_size_used_bytes', 'Heap in use, without that of the proof’s thread.')
+
   /** All of them, as Prometheus reads them. */
   text(): Promise<string> {
     this.beforeScrape()
+    const { rss, heapUsed } = process.memoryUsage()
+    this.resident.set(rss)
+    this.heapUsed.set(heapUsed)
     return this.registry.metrics()
   }
 
