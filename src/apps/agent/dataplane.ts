@@ -173,8 +173,14 @@ export class PolicyDataplane {
   /** Compares what another thread read with what was written; `since`: `writes` before it read. Reads here only if it differs. */
   compare(read: ReadBack, since: number): void {
     if (!this.#known || this.#failure !== undefined) return
-    if (this.#writes.differs(this.#tracker.found, read, since)) this.verify('unknown: found when reading it back')
-    else this.#readBackAt = new Date()
+    if (!this.#writes.differs(this.#tracker.found, read, since)) {
+      this.#readBackAt = new Date()
+      return
+    }
+    const before = this.#lastEdit
+    this.verify('unknown: found when reading it back')
+    // Somebody undid it meanwhile, or the two readings are not alike.
+    if (this.#lastEdit === before) this.#log.warn('the policy table was found changed, and at a second look was not')
   }
 
   /**
