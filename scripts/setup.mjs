@@ -9,7 +9,7 @@ import { checkMachine, checkNftables } from './machine.mjs'
 import { installNpmPackages, npmPackagesPresent } from './npm-packages.mjs'
 import { main, ROOT, SetUpError } from './run.mjs'
 
-const COMMANDS = { lab: 'npm start', test: 'npm test' }
+const COMMANDS = { lab: 'npm start', test: 'npm test', bench: 'npm run bench' }
 
 const say = text => console.log(`[set-up] ${text}`)
 
@@ -52,7 +52,7 @@ const STEPS = [
   }),
 ]
 
-/** Prepares this machine. `for` is what for, `lab` or `test`; throws a `SetUpError` with the fix in it. */
+/** Prepares this machine. `for` is what for, `lab`, `test` or `bench`; throws a `SetUpError` with the fix in it. */
 export async function setUp({ for: purpose }) {
   checkMachine(COMMANDS[purpose])
   for (const step of STEPS) {

@@ -79,7 +79,6 @@ export class Agent {
       log,
       metrics: this.#metrics,
       onProgrammed: () => this.#waiters.wake(),
-      onWritten: () => this.#tableWatch?.wrote(),
       own: options.ownTable,
     })
     this.#collector = new IpamCollector({
@@ -142,6 +141,8 @@ export class Agent {
       node: this.#options.node,
       log: this.#log,
       metrics: this.#metrics,
+      dataplane: this.#dataplane,
+      resources: () => this.#resources,
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.beforeScrape = () => this.#count()
@@ -149,6 +150,7 @@ export class Agent {
     this.#stopServing = await serve(
       {
         status: () => this.#status(),
+        notReady: () => this.#notReady(),
         counters: () => this.#counters(),
         cni: (headers, body) => this.#cniSpool.serve(headers, body),
         metrics: this.#metrics,
@@ -251,6 +253,19 @@ export class Agent {
     return outcomeCounters(this.#dataplane.outcomes(), this.#nft.readCounters(NFT_TABLE))
   }
 
+  /**
+   * Why no pod should be sent here, and nobody rely on this node's policy. What the proof does not understand, and a proof
+   * that cannot be made, are said as problems and are none of these: nothing is known to be wrong.
+   */
+  #notReady(): string[] {
+    const { programmed } = this.#dataplane.status()
+    return [
+      ...(this.#view?.inSync ? [] : ['the datastore was not read yet']),
+      ...(programmed ? [] : ['policy is not programmed']),
+      ...(this.#proof?.status().differs ? ['the kernel does not do what the resources say'] : []),
+    ]
+  }
+
   async #status() {
     const dataplane = this.#dataplane.status()
     const problems = [
@@ -266,12 +281,14 @@ export class Agent {
     const inSync = this.#view?.inSync ?? false
     const proof = this.#proof?.status()
     this.#metrics.problems.set(problems.length)
+    const notReady = this.#notReady()
     return {
       node: this.#options.node,
       version: VERSION,
       pid: process.pid,
       uptimeSeconds: Math.round(process.uptime()),
-      ready: inSync && dataplane.programmed,
+      ready: notReady.length === 0,
+      notReady,
       datastore: { connected: this.#connected, inSync, revision: this.#view?.revision ?? 0 },
       lastKnown: this.#lastKnown.status,
       dataplane: {

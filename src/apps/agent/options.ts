@@ -42,7 +42,7 @@ Usage: agent [options]
   --cni-socket PATH    a link to the agent's socket, where the CNI plugin finds it (default ${DEFAULT_CNI_SOCKET}
                        with the default run folder, else none)
   --no-cni-socket      make no such link
-  --listen HOST:PORT   serve /healthz, /readyz and /metrics over TCP too
+  --listen HOST:PORT   serve /liveness, /readiness and /metrics over TCP too
 
 Example: agent --node node-a --run /run/gingham --log /var/log/gingham/agent.log
 `

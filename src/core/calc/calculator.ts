@@ -84,6 +84,7 @@ export class Calculator {
   /** Brings the intent up to date; the changes are of derived resources (pods seen as endpoints). */
   apply(changes: Iterable<Change<ResourceKey, Resource>>): IntentDelta {
     let facts = false
+    this.#groups.nextEpoch()
     for (const { key, value } of changes) {
       switch (splitKey(key).kind) {
         case 'WorkloadEndpoint':
@@ -124,14 +125,19 @@ export class Calculator {
     return { endpoints, groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts }
   }
 
+  /** The number of the last `apply`. */
+  get epoch(): number {
+    return this.#groups.epoch
+  }
+
   /** Whether something is kept only for packets that may still meet what was before. */
   get unsettled(): boolean {
     return this.#groups.unsettled
   }
 
-  /** Gives up what was kept; to be called when the kernel has moved on. No verdict changes by it. */
-  settle(): IntentDelta {
-    this.#groups.settle()
+  /** Gives up what `apply` up to that epoch kept; to be called when the kernel has moved on. No verdict changes by it. */
+  settle(epoch: number): IntentDelta {
+    this.#groups.settle(epoch)
     return { endpoints: new Set(), groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts: false }
   }
 

@@ -78,10 +78,16 @@ export class TableRenderer {
     this.#dispatch(intent.endpoints)
   }
 
-  /** Numbers of what is not in use may be given again: to be called only when nothing stale is left in the kernel. */
+  /** Notes which numbers are not in use: what carries them in the kernel is stale now, if anything does. */
+  markUnused(): void {
+    this.#atomNumbers.markUnused(key => this.#classifier.atoms.has(key as AtomKey))
+    this.#rowNumbers.markUnused(name => this.#classifier.store.row(name as RowName) !== undefined)
+  }
+
+  /** Numbers that were marked and not used since may be given again: when all that was stale then is gone. */
   forgetUnused(): void {
-    this.#atomNumbers.forget(key => this.#classifier.atoms.has(key as AtomKey))
-    this.#rowNumbers.forget(name => this.#classifier.store.row(name as RowName) !== undefined)
+    this.#atomNumbers.forgetUnused()
+    this.#rowNumbers.forgetUnused()
   }
 
   #place([set, element]: Placed, wanted: boolean): void {
