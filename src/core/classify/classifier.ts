@@ -7,6 +7,7 @@ import { type AtomDelta, AtomIndex } from './atom-index.ts'
 import { type GroupName, groupName } from './classify.ts'
 import { LiveTable } from './live-table.ts'
 import { RowStore } from './row-store.ts'
+import { BUDGET } from './split.ts'
 
 export type LiveClass = { readonly name: GroupName; readonly tables: Readonly<Record<Family, LiveTable>> }
 
@@ -20,6 +21,13 @@ export class Classifier {
   readonly atoms = new AtomIndex()
   readonly store = new RowStore()
   readonly groups = new Map<LiveGroup, LiveClass>()
+
+  readonly #budget: number
+
+  /** `budget`: how large a table may be before it is cut into parts. */
+  constructor({ budget = BUDGET } = {}) {
+    this.#budget = budget
+  }
 
   apply(calculator: Calculator, delta: IntentDelta): ClassDelta {
     const atoms = this.atoms.apply(delta.members, calculator.sets)
@@ -37,11 +45,19 @@ export class Classifier {
       else {
         const like = group.from && this.groups.get(group.from)
         const make = (family: Family) =>
-          new LiveTable(group.programs[family], { atoms: this.atoms, store: this.store, like: like?.tables[family] })
+          new LiveTable(group.programs[family], {
+            atoms: this.atoms,
+            store: this.store,
+            budget: this.#budget,
+            like: like?.tables[family],
+          })
         this.groups.set(group, { name: groupName(group.direction, group.identity), tables: { 4: make(4), 6: make(6) } })
       }
     }
-    for (const table of tables()) for (const atom of atoms.born) table.add(atom)
+    for (const table of tables()) {
+      for (const atom of atoms.born) table.add(atom)
+      table.make()
+    }
     const alive = new Set([...this.groups.values()].map(c => c.name))
     return { atoms, gone: gone.filter(name => !alive.has(name)) }
   }

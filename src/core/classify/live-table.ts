@@ -11,13 +11,15 @@ import type { Outcome, OutcomeName } from './outcome.ts'
 import { residualRule, setsOfRule } from './residual.ts'
 import type { RowName } from './row.ts'
 import type { MadeRow, RowStore } from './row-store.ts'
-import { RowMaker } from './rows.ts'
+import { type Place, RowMaker } from './rows.ts'
+import { type SplitTable, splitTable, weightOf } from './split.ts'
 
 type Entry = { readonly block: Block; readonly index: number; readonly rule: ResolvedRule }
 /** Where a block stands: its stage, and its place among all blocks. */
-type Place = { readonly stage: number; readonly place: number }
+type Standing = { readonly stage: number; readonly place: number }
 
 const ANY = '' as SetId
+const NOBODY = { ids: [] as readonly SetId[] }
 
 export class LiveTable {
   readonly #store: RowStore
@@ -28,20 +30,36 @@ export class LiveTable {
   readonly #rows = new Map<AtomKey, RowName>()
   readonly #postings = new Map<SetId, Entry[]>()
   /** A block may stand in what is enforced, and again in what is staged. */
-  readonly #places = new Map<Block, Place[]>()
+  readonly #places = new Map<Block, Standing[]>()
   /** How many rules ask about a set. */
   readonly #asked = new Map<SetId, number>()
   /** Rows by the asked sets that an atom is in; a cache. */
   readonly #made = new Map<string, MadeRow>()
   readonly #madeWith = new Map<SetId, Set<string>>()
   #changed = new Set<AtomKey>()
+  /** The sets that an atom is in and rules ask about, as the key of its class; and the classes, which have a row each. */
+  readonly #classOf = new Map<AtomKey, string>()
+  readonly #classes = new Map<string, { readonly ids: readonly SetId[]; atoms: number }>()
+  /** Elements that the rules which begin with a set may add to a row. */
+  readonly #weights = new Map<SetId, number>()
+  readonly #budget: number
+  #split: SplitTable | undefined
+  /** The rows of the parts. */
+  #held: readonly RowName[] = []
+  /** Atoms whose row is to be made, and whether `otherwise` is. */
+  readonly #pending = new Set<AtomKey>()
+  #stale = true
 
   /** `like`: a table that is likely to differ little; what both have is taken over. */
-  constructor(program: LiveProgram, context: { atoms: AtomIndex; store: RowStore; like?: LiveTable | undefined }) {
+  constructor(
+    program: LiveProgram,
+    context: { atoms: AtomIndex; store: RowStore; budget: number; like?: LiveTable | undefined },
+  ) {
     this.#atoms = context.atoms
     this.#store = context.store
+    this.#budget = context.budget
     this.#program = { ...program, stages: [] }
-    if (context.like) this.#copy(context.like)
+    if (context.like && !context.like.#split) this.#copy(context.like)
     this.setProgram(program)
   }
 
@@ -54,7 +72,17 @@ export class LiveTable {
     for (const [id, count] of other.#asked) this.#asked.set(id, count)
     for (const [key, made] of other.#made) this.#made.set(key, made)
     for (const [id, keys] of other.#madeWith) this.#madeWith.set(id, new Set(keys))
+    for (const [atom, key] of other.#classOf) this.#classOf.set(atom, key)
+    for (const [key, { ids, atoms }] of other.#classes) this.#classes.set(key, { ids, atoms })
+    for (const [id, weight] of other.#weights) this.#weights.set(id, weight)
+    for (const atom of other.#pending) this.#pending.add(atom)
+    this.#stale = other.#stale
     this.#changed.add(NOWHERE)
+  }
+
+  /** The table in parts, where it is past its budget: it has no rows of its own then. */
+  get split(): SplitTable | undefined {
+    return this.#split
   }
 
   get otherwise(): RowName {
@@ -89,11 +117,14 @@ export class LiveTable {
     this.#program = program
     const edited = this.#diffBlocks(before, program)
     const rules = edited.flatMap(b => b.rules)
-    const all = this.#otherwise === undefined || !sameShape(before, program) || rules.some(r => r.peerIn.length === 0)
+    const all =
+      (this.#otherwise === undefined && !this.#split) ||
+      !sameShape(before, program) ||
+      rules.some(r => r.peerIn.length === 0)
     if (all) {
       this.#made.clear()
       this.#madeWith.clear()
-      this.#setOtherwise()
+      this.#stale = true
       for (const atom of this.#atoms.keys()) this.add(atom)
       return
     }
@@ -105,18 +136,101 @@ export class LiveTable {
     for (const id of sets) for (const atom of this.#atoms.bySet.get(id) ?? []) this.add(atom)
   }
 
-  /** An atom is new, or what the rules say of it may have changed. */
+  /** An atom is new, or what the rules say of it may have changed. Its row is made by `make`. */
   add(atom: AtomKey): void {
-    const vector = [...this.#atoms.vector(atom)].filter(id => this.#asked.has(id))
-    this.#setRow(atom, vector.length === 0 ? undefined : this.#make(vector))
+    const ids = [...this.#atoms.vector(atom)].filter(id => this.#asked.has(id)).sort()
+    this.#classify(atom, ids.join(' '), ids)
+    this.#pending.add(atom)
   }
 
   remove(atom: AtomKey): void {
+    this.#classify(atom, '', [])
     this.#setRow(atom, undefined)
+    this.#pending.delete(atom)
+    if (this.#split) this.#stale = true
+  }
+
+  /** Brings the rows up to date, after all that came in by the other calls. */
+  make(): void {
+    if (!this.#stale && this.#pending.size === 0) return
+    const size = this.#predict()
+    if (size > this.#budget) this.#cut(size)
+    else {
+      if (this.#split) this.#join()
+      if (this.#stale) this.#setOtherwise()
+      for (const atom of this.#pending) {
+        const { ids } = this.#classes.get(this.#classOf.get(atom) ?? '') ?? NOBODY
+        this.#setRow(atom, ids.length === 0 ? undefined : this.#make(ids))
+      }
+    }
+    this.#stale = false
+    this.#pending.clear()
+  }
+
+  /** As `sizeOf` predicts it, from what is kept up to date. */
+  #predict(): number {
+    const weight = (id: SetId): number => this.#weights.get(id) ?? 0
+    const anybody = weight(ANY)
+    let size = anybody
+    for (const { ids } of this.#classes.values()) {
+      size += anybody
+      for (const id of ids) size += weight(id)
+    }
+    return size
+  }
+
+  #classify(atom: AtomKey, key: string, ids: readonly SetId[]): void {
+    const before = this.#classOf.get(atom) ?? ''
+    if (before === key) return
+    const old = this.#classes.get(before)
+    if (old && --old.atoms === 0) this.#classes.delete(before)
+    if (key === '') {
+      this.#classOf.delete(atom)
+      return
+    }
+    this.#classOf.set(atom, key)
+    const known = this.#classes.get(key)
+    if (known) known.atoms++
+    else this.#classes.set(key, { ids, atoms: 1 })
+  }
+
+  /** Past the budget: all is made anew at each change, since few tables are, and none of them should stay so. */
+  #cut(size: number): void {
+    this.#drop()
+    const made = new Map<RowName, MadeRow>()
+    const rowOf = (stages: readonly Stage[], place: Place): RowName => {
+      const outcomes = new Map<OutcomeName, Outcome>()
+      const row = new RowMaker(this.#program, o => void outcomes.set(o.name, o), place).row(stages)
+      made.set(row.name, { row, outcomes })
+      return row.name
+    }
+    const stages = this.#program.stages.map(({ blocks, ...s }) => ({ ...s, rules: blocks.flatMap(b => b.rules) }))
+    const atoms = [...this.#atoms.keys()].map(atom => [atom, this.#atoms.vector(atom)] as const)
+    const before = this.#held
+    this.#split = splitTable({ stages }, { size, budget: this.#budget, rowOf, atoms })
+    this.#held = [...made.values()].map(row => this.#store.acquire(row))
+    for (const row of before) this.#store.release(row)
+    this.#changed.add(NOWHERE)
+  }
+
+  /** Within the budget again. */
+  #join(): void {
+    this.#split = undefined
+    for (const row of this.#held) this.#store.release(row)
+    this.#held = []
+    this.#stale = true
+    for (const atom of this.#atoms.keys()) this.#pending.add(atom)
+    this.#changed.add(NOWHERE)
   }
 
   /** Gives back every row. */
   drop(): void {
+    this.#drop()
+    for (const row of this.#held) this.#store.release(row)
+    this.#held = []
+  }
+
+  #drop(): void {
     for (const row of this.#rows.values()) this.#store.release(row)
     this.#rows.clear()
     if (this.#otherwise !== undefined) this.#store.release(this.#otherwise)
@@ -139,8 +253,9 @@ export class LiveTable {
     if (before !== this.#otherwise) this.#changed.add(NOWHERE)
   }
 
+  /** `vector`: sorted. */
   #make(vector: readonly SetId[]): MadeRow {
-    const key = [...vector].sort().join(' ')
+    const key = vector.join(' ')
     const known = this.#made.get(key)
     if (known) return known
     const outcomes = new Map<OutcomeName, Outcome>()
@@ -152,7 +267,7 @@ export class LiveTable {
   }
 
   #stagesFor(vector: ReadonlySet<SetId>): Stage[] {
-    const found: { entry: Entry; rule: ResolvedRule; at: Place }[] = []
+    const found: { entry: Entry; rule: ResolvedRule; at: Standing }[] = []
     for (const id of [ANY, ...vector]) {
       for (const entry of this.#postings.get(id) ?? []) {
         const rule = residualRule(entry.rule, vector)
@@ -173,6 +288,13 @@ export class LiveTable {
     const come = [...now].filter(b => !old.has(b))
     for (const block of gone) this.#post(block, -1)
     for (const block of come) this.#post(block, 1)
+    const times = (program: LiveProgram): Map<Block, number> => {
+      const counts = new Map<Block, number>()
+      for (const block of program.stages.flatMap(s => s.blocks)) counts.set(block, (counts.get(block) ?? 0) + 1)
+      return counts
+    }
+    const [had, has] = [times(before), times(after)]
+    for (const block of new Set([...old, ...now])) this.#weigh(block, (has.get(block) ?? 0) - (had.get(block) ?? 0))
     this.#places.clear()
     let place = 0
     for (const [stage, { blocks }] of after.stages.entries()) {
@@ -184,6 +306,16 @@ export class LiveTable {
       }
     }
     return [...gone, ...come]
+  }
+
+  #weigh(block: Block, by: number): void {
+    if (by === 0) return
+    for (const rule of block.rules) {
+      const id = rule.peerIn[0] ?? ANY
+      const weight = (this.#weights.get(id) ?? 0) + by * weightOf(rule)
+      if (weight === 0) this.#weights.delete(id)
+      else this.#weights.set(id, weight)
+    }
   }
 
   #post(block: Block, by: 1 | -1): void {

@@ -20,11 +20,23 @@ export type Step =
   | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
   /** What would be decided if the staged policies were enforced: the first that applies is counted. */
   | { readonly kind: 'staged'; readonly when?: readonly Condition[]; readonly cause: Cause }
+  | NextStep
 
 /** `o_` and 16 hex digits of a hash of the content. */
 export type OutcomeName = string & { readonly __outcome: true }
 
-/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides. */
+/**
+ * In a table that is cut into parts (split.ts): the part does not decide. On goes the next part, the next stage after a Pass,
+ * or, `done`, what is enforced after what is staged, which is then counted by its cause.
+ */
+export type NextStep = {
+  readonly kind: 'next'
+  readonly when?: readonly Condition[]
+  readonly to: 'next' | 'pass' | 'done'
+  readonly cause?: Cause
+}
+
+/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides or leads on. */
 export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
 
 export function makeOutcome(direction: Direction, steps: readonly Step[]): Outcome {
