@@ -63,9 +63,9 @@ function agrees(
   })
   if (JSON.stringify(sets) !== JSON.stringify(compiled.anonymous)) return false
   const bytes = encodeValue(expressionList, given as Expression[])
-  return [compiled.expressions, mergeComparisons(compiled.expressions)].some(
-    wanted => compareBytes(bytes, encodeValue(expressionList, wanted)) === 0,
-  )
+  const isSame = (wanted: readonly Expression[]): boolean =>
+    compareBytes(bytes, encodeValue(expressionList, wanted)) === 0
+  return isSame(compiled.expressions) || isSame(mergeComparisons(compiled.expressions))
 }
 
 class Recogniser {

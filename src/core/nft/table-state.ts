@@ -18,8 +18,10 @@ const partKey = (part: KeyPart): string => {
 }
 
 /** One string for an element's key, equal for equal keys. */
-export const elementKey = (element: Element): string =>
-  element.key === '*' ? '*' : element.key.map(partKey).join(' . ')
+export function elementKey({ key }: Element): string {
+  if (key === '*') return '*'
+  return key.length === 1 ? partKey(key[0]!) : key.map(partKey).join(' . ')
+}
 
 export const elementValue = (element: Element): string => {
   const { value } = element
