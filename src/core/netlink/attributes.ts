@@ -43,21 +43,27 @@ export const text: Codec<string> = {
   },
 }
 
-/** Every attribute of a window: its number and a window on its payload. */
-export function* eachAttribute(r: Reader): Generator<{ type: number; payload: Reader }> {
+export type Attribute = { readonly type: number; readonly payload: Reader }
+
+/** The next attribute of a window: its number and a window on its payload. */
+function takeAttribute(r: Reader): Attribute | undefined {
   // Fewer than four bytes are padding.
-  while (r.left >= 4) {
-    const at = r.at
-    const length = r.u16()
-    const type = r.u16() & TYPE_MASK
-    if (length < 4) throw new DecodeError(`an attribute of ${length} bytes`, at)
-    const payload = r.window(length - 4)
-    r.take(Math.min(align4(length) - length, r.left))
-    yield { type, payload }
-  }
+  if (r.left < 4) return undefined
+  const at = r.at
+  const length = r.u16()
+  const type = r.u16() & TYPE_MASK
+  if (length < 4) throw new DecodeError(`an attribute of ${length} bytes`, at)
+  const payload = r.window(length - 4)
+  r.take(Math.min(align4(length) - length, r.left))
+  return { type, payload }
 }
 
-/** The same in place, without an object for each: for what comes by the hundred thousand. */
+/** Every attribute of a window. */
+export function* eachAttribute(r: Reader): Generator<Attribute> {
+  for (let found = takeAttribute(r); found; found = takeAttribute(r)) yield found
+}
+
+/** Every attribute in place, without an object for each: for what comes by the hundred thousand. */
 export class AttributeWalk {
   readonly #bytes: Uint8Array
   #next = 0
@@ -122,7 +128,8 @@ export function attributes<T extends AttributeTable>(table: T, strict = false): 
     },
     decode: r => {
       const values: Record<string, unknown> = {}
-      for (const { type, payload } of eachAttribute(r)) {
+      for (let found = takeAttribute(r); found; found = takeAttribute(r)) {
+        const { type, payload } = found
         const name = byType.get(type)
         if (name !== undefined) {
           values[name] = table[name]![1].decode(payload)

@@ -29,6 +29,8 @@ export const elementValue = (element: Element): string => {
   return typeof value === 'object' ? `${value.kind} ${'chain' in value ? value.chain : ''}` : String(value)
 }
 
+export const sameValue = (a: Element, b: Element): boolean => a.value === b.value || elementValue(a) === elementValue(b)
+
 /** Everything of a set but its elements. */
 export const setShape = (set: NftSet): string => JSON.stringify([set.key, set.value ?? null, set.interval ?? false])
 
@@ -48,10 +50,11 @@ function sortKeys(value: unknown): unknown {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, sortKeys(v)]))
 }
 
-const indexSet = (set: NftSet): SetState => ({
-  set: { ...set, elements: [] },
-  elements: new Map(set.elements.map(e => [elementKey(e), e])),
-})
+function indexSet(set: NftSet): SetState {
+  const elements = new Map<string, Element>()
+  for (const e of set.elements) elements.set(elementKey(e), e)
+  return { set: { ...set, elements: [] }, elements }
+}
 
 export function tableState(table: NftTable | undefined): TableState {
   return {
