@@ -36,9 +36,13 @@ export class Classifier {
       } else if (known) for (const family of FAMILIES) known.tables[family].setProgram(group.programs[family])
       else {
         const like = group.from && this.groups.get(group.from)
-        const make = (family: Family) =>
-          new LiveTable(group.programs[family], { atoms: this.atoms, store: this.store, like: like?.tables[family] })
-        this.groups.set(group, { name: groupName(group.direction, group.identity), tables: { 4: make(4), 6: make(6) } })
+        const make = (family: Family, twin?: LiveTable) => {
+          const context = { atoms: this.atoms, store: this.store, like: like?.tables[family], twin }
+          return new LiveTable(group.programs[family], context)
+        }
+        const first = make(4)
+        const tables = { 4: first, 6: make(6, first) }
+        this.groups.set(group, { name: groupName(group.direction, group.identity), tables })
       }
     }
     for (const table of tables()) for (const atom of atoms.born) table.add(atom)

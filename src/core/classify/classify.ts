@@ -73,10 +73,9 @@ export function classify(intent: Intent): Classification {
   const groups = new Map<GroupName, Group>()
   const rows = new Map<RowName, Row>()
   const outcomes = new Map<OutcomeName, Outcome>()
-  const intern = (outcome: Outcome): void => void outcomes.set(outcome.name, outcome)
 
   function tableOf(program: Program): RowTable {
-    const maker = new RowMaker(program, intern)
+    const maker = new RowMaker(program)
     const relevant = setsOf(program)
     const made = new Map<string, RowName>()
     const rowOf = (vector: ReadonlySet<SetId>): RowName => {
@@ -84,7 +83,8 @@ export function classify(intent: Intent): Classification {
       const key = [...seen].join(' ')
       const known = made.get(key)
       if (known) return known
-      const row = maker.row(residual(program, seen))
+      const { row, outcomes: led } = maker.row(residual(program, seen))
+      for (const [name, outcome] of led) outcomes.set(name, outcome)
       rows.set(row.name, row)
       made.set(key, row.name)
       return row.name

@@ -7,7 +7,6 @@ import type { ResolvedRule, SetId, Stage } from '../calc/intent.ts'
 import { addTo } from '../calc/items.ts'
 import type { AtomIndex } from './atom-index.ts'
 import { type AtomKey, NOWHERE } from './atoms.ts'
-import type { Outcome, OutcomeName } from './outcome.ts'
 import { residualRule, setsOfRule } from './residual.ts'
 import type { RowName } from './row.ts'
 import type { MadeRow, RowStore } from './row-store.ts'
@@ -23,6 +22,7 @@ export class LiveTable {
   readonly #store: RowStore
   readonly #atoms: AtomIndex
   #program: LiveProgram
+  readonly #maker: RowMaker
   /** The row of atoms that are in no set that a rule asks about. */
   #otherwise: RowName | undefined
   readonly #rows = new Map<AtomKey, RowName>()
@@ -33,10 +33,19 @@ export class LiveTable {
   /** Rows by the asked sets that an atom is in; a cache. */
   readonly #made = new Map<string, MadeRow>()
   readonly #madeWith = new Map<SetId, Set<string>>()
+  /** The other family's table, whose program is set before this one's. */
+  readonly #twin: LiveTable | undefined
+  /** Whether the twin has the same rules. */
+  #isLikeTwin = false
   #changed = new Set<AtomKey>()
 
   /** `like`: a table that is likely to differ little; what both have is taken over. */
-  constructor(program: LiveProgram, context: { atoms: AtomIndex; store: RowStore; like?: LiveTable | undefined }) {
+  constructor(
+    program: LiveProgram,
+    context: { atoms: AtomIndex; store: RowStore; like?: LiveTable | undefined; twin?: LiveTable | undefined },
+  ) {
+    this.#twin = context.twin
+    this.#maker = new RowMaker(program)
     this.#atoms = context.atoms
     this.#store = context.store
     this.#program = { ...program, stages: [] }
@@ -86,6 +95,7 @@ export class LiveTable {
   setProgram(program: LiveProgram): void {
     const before = this.#program
     this.#program = program
+    this.#isLikeTwin = this.#twin !== undefined && sameBlocks(this.#twin.#program, program)
     const edited = this.#diffBlocks(before, program)
     const rules = edited.flatMap(b => b.rules)
     const all = this.#otherwise === undefined || !sameShape(before, program) || rules.some(r => r.peerIn.length === 0)
@@ -142,12 +152,17 @@ export class LiveTable {
     const key = [...vector].sort().join(' ')
     const known = this.#made.get(key)
     if (known) return known
-    const outcomes = new Map<OutcomeName, Outcome>()
-    const maker = new RowMaker(this.#program, o => void outcomes.set(o.name, o))
-    const made = { row: maker.row(this.#stagesFor(new Set(vector))), outcomes }
+    const lent = this.#isLikeTwin ? this.#twin!.#made.get(key) : undefined
+    const made = lent?.anyFamily ? lent : this.#makeAnew(vector)
     this.#made.set(key, made)
     for (const id of vector) addTo(this.#madeWith, id, key)
     return made
+  }
+
+  #makeAnew(vector: readonly SetId[]): MadeRow {
+    const stages = this.#stagesFor(new Set(vector))
+    const anyFamily = stages.every(s => s.rules.every(r => !r.icmp && !r.notIcmp))
+    return { ...this.#maker.row(stages), anyFamily }
   }
 
   #stagesFor(vector: ReadonlySet<SetId>): Stage[] {
@@ -204,6 +219,15 @@ export class LiveTable {
     }
   }
 }
+
+/** Whether the stages have the same blocks, and end alike. */
+const sameBlocks = (a: LiveProgram, b: LiveProgram): boolean =>
+  a.stages.length === b.stages.length &&
+  a.stages.every((s, i) => {
+    const t = b.stages[i]!
+    const same = s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction
+    return same && s.blocks.length === t.blocks.length && s.blocks.every((block, k) => block === t.blocks[k])
+  })
 
 /** Whether the stages, and the order of the blocks that both have, are the same: then only edited blocks matter. */
 function sameShape(a: LiveProgram, b: LiveProgram): boolean {

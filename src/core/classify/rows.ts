@@ -4,7 +4,7 @@ import type { Program, ResolvedRule, Stage } from '../calc/intent.ts'
 import { cutPorts, type PortRange } from '../net/ports.ts'
 import { hasPorts, PORT_PROTOCOLS } from '../net/protocol.ts'
 import type { Cause, Direction } from '../resources/cause.ts'
-import { type Condition, makeOutcome, type Outcome, type OutcomeName, type Step } from './outcome.ts'
+import { type Condition, type Outcome, OutcomeMaker, type OutcomeName, type Step } from './outcome.ts'
 import { type Cell, icmpOf, match, rangesFor } from './residual.ts'
 import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry } from './row.ts'
 
@@ -15,18 +15,23 @@ const defaultCause = (stage: Stage, direction: Direction): Cause =>
 /** A step that is taken only if one more condition holds. */
 const under = (condition: Condition, step: Step): Step => ({ ...step, when: [condition, ...(step.when ?? [])] })
 
-/** Makes rows for one direction and family; outcomes are handed to `intern`, which keeps them. */
+/** Makes rows for one direction and family. */
 export class RowMaker {
   readonly #program: Pick<Program, 'direction' | 'family'>
-  readonly #intern: (outcome: Outcome) => void
+  readonly #made = new OutcomeMaker()
+  #outcomes = new Map<OutcomeName, Outcome>()
 
-  constructor(program: Pick<Program, 'direction' | 'family'>, intern: (outcome: Outcome) => void) {
+  constructor(program: Pick<Program, 'direction' | 'family'>) {
     this.#program = program
-    this.#intern = intern
   }
 
-  /** The row of the rules that are left once the peer is known. */
-  row(stages: readonly Stage[]): Row {
+  /** The row of the rules that are left once the peer is known, and every outcome that it leads to (and perhaps more). */
+  row(stages: readonly Stage[]): { readonly row: Row; readonly outcomes: ReadonlyMap<OutcomeName, Outcome> } {
+    this.#outcomes = new Map()
+    return { row: this.#row(stages), outcomes: this.#outcomes }
+  }
+
+  #row(stages: readonly Stage[]): Row {
     const rules = stages.flatMap(s => s.rules)
     const otherwise = this.#decide(stages, { family: this.#program.family, protocol: 'other' })
     const named = new Set<number>()
@@ -90,8 +95,8 @@ export class RowMaker {
   }
 
   #decide(stages: readonly Stage[], cell: Cell): OutcomeName {
-    const outcome = makeOutcome(this.#program.direction, this.#steps(stages, 0, cell))
-    this.#intern(outcome)
+    const outcome = this.#made.make(this.#program.direction, this.#steps(stages, 0, cell))
+    this.#outcomes.set(outcome.name, outcome)
     return outcome.name
   }
 
