@@ -2,7 +2,7 @@
 // peer must be in), so that an atom costs the rules that can match it; an edit costs the atoms in the sets that the edited
 // rules speak of.
 import type { Block } from '../calc/blocks.ts'
-import type { LiveProgram } from '../calc/groups.ts'
+import type { LiveProgram, LiveStage } from '../calc/groups.ts'
 import type { ResolvedRule, SetId, Stage } from '../calc/intent.ts'
 import { addTo } from '../calc/items.ts'
 import type { AtomIndex } from './atom-index.ts'
@@ -96,9 +96,9 @@ export class LiveTable {
     const before = this.#program
     this.#program = program
     this.#isLikeTwin = this.#twin !== undefined && sameBlocks(this.#twin.#program, program)
-    const edited = this.#diffBlocks(before, program)
+    const { edited, isSameShape } = this.#diffBlocks(before, program)
     const rules = edited.flatMap(b => b.rules)
-    const all = this.#otherwise === undefined || !sameShape(before, program) || rules.some(r => r.peerIn.length === 0)
+    const all = this.#otherwise === undefined || !isSameShape || rules.some(r => r.peerIn.length === 0)
     if (all) {
       this.#made.clear()
       this.#madeWith.clear()
@@ -185,18 +185,25 @@ export class LiveTable {
   }
 
   /** Takes over the new program's blocks; gives those that came or went. */
-  #diffBlocks(before: LiveProgram, after: LiveProgram): Block[] {
-    const old = new Set(before.stages.flatMap(s => s.blocks))
-    const now = new Set(after.stages.flatMap(s => s.blocks))
-    const gone = [...old].filter(b => !now.has(b))
-    const come = [...now].filter(b => !old.has(b))
+  #diffBlocks(before: LiveProgram, after: LiveProgram): { edited: Block[]; isSameShape: boolean } {
+    let [a, b] = trimmed(before.stages, after.stages)
+    const blocksOf = (stages: readonly LiveStage[]): Set<Block> => new Set(stages.flatMap(s => s.blocks))
+    let [old, now] = [blocksOf(a), blocksOf(b)]
+    const isElsewhere = (block: Block): boolean => !old.has(block) && this.#places.has(block)
+    // A block that stands twice (a profile named twice) is no edit where it stands once more or less.
+    if (this.#places.size < before.stages.reduce((n, s) => n + s.blocks.length, 0) || [...now].some(isElsewhere)) {
+      ;[a, b] = [before.stages, after.stages]
+      ;[old, now] = [blocksOf(a), blocksOf(b)]
+    }
+    const gone = [...old].filter(block => !now.has(block))
+    const come = [...now].filter(block => !old.has(block))
     for (const block of gone) this.#post(block, -1)
     for (const block of come) this.#post(block, 1)
     this.#places.clear()
     let place = 0
     for (const [stage, { blocks }] of after.stages.entries())
-      for (const b of blocks) this.#places.set(b, { stage, place: place++ })
-    return [...gone, ...come]
+      for (const block of blocks) this.#places.set(block, { stage, place: place++ })
+    return { edited: [...gone, ...come], isSameShape: sameShape(a, b) }
   }
 
   #post(block: Block, by: 1 | -1): void {
@@ -220,26 +227,38 @@ export class LiveTable {
   }
 }
 
+const sameHead = (s: LiveStage, t: LiveStage | undefined): boolean =>
+  t !== undefined && s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction
+const sameHeads = (a: readonly LiveStage[], b: readonly LiveStage[]): boolean =>
+  a.length === b.length && a.every((s, i) => sameHead(s, b[i]))
+
 /** Whether the stages have the same blocks, and end alike. */
 const sameBlocks = (a: LiveProgram, b: LiveProgram): boolean =>
-  a.stages.length === b.stages.length &&
-  a.stages.every((s, i) => {
-    const t = b.stages[i]!
-    const same = s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction
-    return same && s.blocks.length === t.blocks.length && s.blocks.every((block, k) => block === t.blocks[k])
-  })
+  sameHeads(a.stages, b.stages) && trimmed(a.stages, b.stages).every(stages => stages.every(s => s.blocks.length === 0))
+
+/** Where stages correspond, without the blocks with which both begin and end: an edit is small, and a tier may be large. */
+function trimmed(a: readonly LiveStage[], b: readonly LiveStage[]): [readonly LiveStage[], readonly LiveStage[]] {
+  if (!sameHeads(a, b)) return [a, b]
+  const [x, y]: [LiveStage[], LiveStage[]] = [[], []]
+  for (const [i, s] of a.entries()) {
+    const [p, q] = [s.blocks, b[i]!.blocks]
+    const most = Math.min(p.length, q.length)
+    let first = 0
+    while (first < most && p[first] === q[first]) first++
+    let last = 0
+    while (last < most - first && p[p.length - 1 - last] === q[q.length - 1 - last]) last++
+    x.push({ ...s, blocks: p.slice(first, p.length - last) })
+    y.push({ ...b[i]!, blocks: q.slice(first, q.length - last) })
+  }
+  return [x, y]
+}
 
 /** Whether the stages, and the order of the blocks that both have, are the same: then only edited blocks matter. */
-function sameShape(a: LiveProgram, b: LiveProgram): boolean {
-  if (a.stages.length !== b.stages.length) return false
-  const same = a.stages.every((s, i) => {
-    const t = b.stages[i]!
-    return s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction
+function sameShape(a: readonly LiveStage[], b: readonly LiveStage[]): boolean {
+  if (!sameHeads(a, b)) return false
+  const [inA, inB] = [new Set(a.flatMap(s => s.blocks)), new Set(b.flatMap(s => s.blocks))]
+  return a.every((s, i) => {
+    const [keptA, keptB] = [s.blocks.filter(x => inB.has(x)), b[i]!.blocks.filter(x => inA.has(x))]
+    return keptA.length === keptB.length && keptA.every((block, k) => block === keptB[k])
   })
-  if (!same) return false
-  const [inA, inB] = [new Set(a.stages.flatMap(s => s.blocks)), new Set(b.stages.flatMap(s => s.blocks))]
-  const kept = (p: LiveProgram, other: ReadonlySet<Block>): Block[][] =>
-    p.stages.map(s => s.blocks.filter(x => other.has(x)))
-  const [keptA, keptB] = [kept(a, inB), kept(b, inA)]
-  return keptA.every((blocks, i) => blocks.length === keptB[i]!.length && blocks.every((x, k) => x === keptB[i]![k]))
 }

@@ -8,7 +8,7 @@ import { isPlain, type Row, type RowName } from '../../classify/row.ts'
 import { FAMILIES, type Family, familyOf } from '../../net/addr.ts'
 import { canonicalChain } from '../../nft/canonical.ts'
 import type { Element, NftChain } from '../../nft/objects.ts'
-import { elementKey } from '../../nft/table-state.ts'
+import { chainBody, elementKey } from '../../nft/table-state.ts'
 import { DIRECTIONS, type ResourceKey } from '../../resources/cause.ts'
 import { dispatchElements, flatten, intervalElement, type Placed, rowElements } from './elements.ts'
 import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf } from './group.ts'
@@ -29,6 +29,8 @@ export class TableRenderer {
   readonly #claims = new Map<string, Map<ResourceKey, Placed>>()
   /** Keys by which atoms in use stand in the groups' maps; `*` is always met. */
   readonly #liveAtoms = new Set(['*'])
+  /** The bodies of the groups' chains, by name. */
+  readonly #groupChains = new Map<string, string>()
   readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
 
   constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier) {
@@ -93,6 +95,14 @@ export class TableRenderer {
     this.#tracker.wantChain(canonicalChain(chain, this.#sets))
   }
 
+  /** Most changes of a group's rows leave its chain as it was. */
+  #wantGroup(chain: NftChain): void {
+    const body = chainBody(chain)
+    if (this.#groupChains.get(chain.name) === body) return
+    this.#groupChains.set(chain.name, body)
+    this.#wantChain(chain)
+  }
+
   /** A set's elements as a whole. */
   #wantAll(set: string, elements: readonly Element[]): void {
     const keys = new Set(elements.map(elementKey))
@@ -124,6 +134,7 @@ export class TableRenderer {
 
   #groups(intent: IntentDelta, gone: readonly GroupName[]): void {
     for (const name of gone) {
+      this.#groupChains.delete(name)
       this.#tracker.dropChain(name)
       for (const family of FAMILIES) this.#tracker.dropSet(rowMapName(name, family))
     }
@@ -131,7 +142,7 @@ export class TableRenderer {
       const head = { name: live.name, direction: group.direction, identity: group.identity }
       const changed = FAMILIES.filter(family => this.#table(head, family, live))
       if (changed.length > 0 || intent.groups.has(group)) {
-        this.#wantChain(groupChain(head, live.tables, this.#numbering))
+        this.#wantGroup(groupChain(head, live.tables, this.#numbering))
       }
     }
   }
