@@ -29,6 +29,20 @@ export class Classifier {
     this.#budget = budget
   }
 
+  /** The tables that are past the budget and therefore cut, in words: a packet pays for each part. */
+  cut(): string[] {
+    return [...this.groups].flatMap(([group, live]) =>
+      FAMILIES.flatMap(family => {
+        const { split } = live.tables[family]
+        if (!split) return []
+        const whose = `${group.direction} IPv${family} of ${group.endpoints.size} endpoints (${group.identity})`
+        return [
+          `${whose}: ${split.size} elements predicted, past the budget of ${this.#budget}: cut into ${split.parts.length} parts`,
+        ]
+      }),
+    )
+  }
+
   apply(calculator: Calculator, delta: IntentDelta): ClassDelta {
     const atoms = this.atoms.apply(delta.members, calculator.sets)
     const tables = (): LiveTable[] => [...this.groups.values()].flatMap(c => FAMILIES.map(f => c.tables[f]))
@@ -44,14 +58,19 @@ export class Classifier {
       } else if (known) for (const family of FAMILIES) known.tables[family].setProgram(group.programs[family])
       else {
         const like = group.from && this.groups.get(group.from)
-        const make = (family: Family) =>
-          new LiveTable(group.programs[family], {
+        const make = (family: Family, twin?: LiveTable) => {
+          const context = {
             atoms: this.atoms,
             store: this.store,
             budget: this.#budget,
             like: like?.tables[family],
-          })
-        this.groups.set(group, { name: groupName(group.direction, group.identity), tables: { 4: make(4), 6: make(6) } })
+            twin,
+          }
+          return new LiveTable(group.programs[family], context)
+        }
+        const first = make(4)
+        const tables = { 4: first, 6: make(6, first) }
+        this.groups.set(group, { name: groupName(group.direction, group.identity), tables })
       }
     }
     for (const table of tables()) {

@@ -2,7 +2,7 @@
 // the equivalence classes interned). A packet then costs: interface → group, address → atom, atom → row,
 // (row, protocol, port) → outcome, whatever the number of policies.
 import { sha1Hex } from '../base/hash.ts'
-import type { Intent, LocalEndpoint, Program, SetId, Stage } from '../calc/intent.ts'
+import type { Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
 import { type Addr, type Family, familyOf } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
@@ -11,7 +11,7 @@ import type { NextStep, Outcome, OutcomeName } from './outcome.ts'
 import { residual, setsOfRule } from './residual.ts'
 import { lookup, type Row, type RowName } from './row.ts'
 import { RowTable } from './row-table.ts'
-import { type Place, RowMaker } from './rows.ts'
+import { type Made, type Place, RowMaker } from './rows.ts'
 import { BUDGET, type SplitTable, sizeOf, splitTable } from './split.ts'
 
 /** `g_` and 16 hex digits of a hash of the identity: kept when a policy of the group is edited. */
@@ -52,21 +52,22 @@ export function classify(intent: Intent, { budget = BUDGET } = {}): Classificati
   const groups = new Map<GroupName, Group>()
   const rows = new Map<RowName, Row>()
   const outcomes = new Map<OutcomeName, Outcome>()
-  const intern = (outcome: Outcome): void => void outcomes.set(outcome.name, outcome)
+
+  function keep({ row, outcomes: led }: Made): RowName {
+    for (const [name, outcome] of led) outcomes.set(name, outcome)
+    rows.set(row.name, row)
+    return row.name
+  }
 
   function tableOf(program: Program): RowTable | SplitTable {
     const size = sizeOf(program.stages, atoms.vectors.values())
     if (size <= budget) return rowTable(program)
-    const rowOf = (stages: readonly Stage[], place: Place): RowName => {
-      const row = new RowMaker(program, intern, place).row(stages)
-      rows.set(row.name, row)
-      return row.name
-    }
-    return splitTable(program, { size, budget, rowOf, atoms: [...atoms.vectors] })
+    const makerAt = (place: Place): RowMaker => new RowMaker(program, place)
+    return splitTable(program, { size, budget, makerAt, keep, atoms: [...atoms.vectors] })
   }
 
   function rowTable(program: Program): RowTable {
-    const maker = new RowMaker(program, intern)
+    const maker = new RowMaker(program)
     const relevant = setsOf(program)
     const made = new Map<string, RowName>()
     const rowOf = (vector: ReadonlySet<SetId>): RowName => {
@@ -74,10 +75,9 @@ export function classify(intent: Intent, { budget = BUDGET } = {}): Classificati
       const key = [...seen].join(' ')
       const known = made.get(key)
       if (known) return known
-      const row = maker.row(residual(program, seen))
-      rows.set(row.name, row)
-      made.set(key, row.name)
-      return row.name
+      const name = keep(maker.row(residual(program, seen)))
+      made.set(key, name)
+      return name
     }
     const otherwise = rowOf(new Set())
     const table = new Map<AtomKey, RowName>()

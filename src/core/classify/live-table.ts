@@ -2,16 +2,15 @@
 // peer must be in), so that an atom costs the rules that can match it; an edit costs the atoms in the sets that the edited
 // rules speak of.
 import type { Block } from '../calc/blocks.ts'
-import type { LiveProgram } from '../calc/groups.ts'
+import type { LiveProgram, LiveStage } from '../calc/groups.ts'
 import type { ResolvedRule, SetId, Stage } from '../calc/intent.ts'
 import { addTo } from '../calc/items.ts'
 import type { AtomIndex } from './atom-index.ts'
 import { type AtomKey, NOWHERE } from './atoms.ts'
-import type { Outcome, OutcomeName } from './outcome.ts'
 import { residualRule, setsOfRule } from './residual.ts'
 import type { RowName } from './row.ts'
 import type { MadeRow, RowStore } from './row-store.ts'
-import { type Place, RowMaker } from './rows.ts'
+import { type Made, type Place, RowMaker } from './rows.ts'
 import { type SplitTable, splitTable, weightOf } from './split.ts'
 
 type Entry = { readonly block: Block; readonly index: number; readonly rule: ResolvedRule }
@@ -25,6 +24,7 @@ export class LiveTable {
   readonly #store: RowStore
   readonly #atoms: AtomIndex
   #program: LiveProgram
+  readonly #maker: RowMaker
   /** The row of atoms that are in no set that a rule asks about. */
   #otherwise: RowName | undefined
   readonly #rows = new Map<AtomKey, RowName>()
@@ -36,6 +36,10 @@ export class LiveTable {
   /** Rows by the asked sets that an atom is in; a cache. */
   readonly #made = new Map<string, MadeRow>()
   readonly #madeWith = new Map<SetId, Set<string>>()
+  /** The other family's table, whose program is set before this one's. */
+  readonly #twin: LiveTable | undefined
+  /** Whether the twin has the same rules. */
+  #isLikeTwin = false
   #changed = new Set<AtomKey>()
   /** The sets that an atom is in and rules ask about, as the key of its class; and the classes, which have a row each. */
   readonly #classOf = new Map<AtomKey, string>()
@@ -53,8 +57,16 @@ export class LiveTable {
   /** `like`: a table that is likely to differ little; what both have is taken over. */
   constructor(
     program: LiveProgram,
-    context: { atoms: AtomIndex; store: RowStore; budget: number; like?: LiveTable | undefined },
+    context: {
+      atoms: AtomIndex
+      store: RowStore
+      budget: number
+      like?: LiveTable | undefined
+      twin?: LiveTable | undefined
+    },
   ) {
+    this.#twin = context.twin
+    this.#maker = new RowMaker(program)
     this.#atoms = context.atoms
     this.#store = context.store
     this.#budget = context.budget
@@ -115,12 +127,11 @@ export class LiveTable {
   setProgram(program: LiveProgram): void {
     const before = this.#program
     this.#program = program
-    const edited = this.#diffBlocks(before, program)
+    this.#isLikeTwin = this.#twin !== undefined && sameBlocks(this.#twin.#program, program)
+    const { edited, isSameShape } = this.#diffBlocks(before, program)
     const rules = edited.flatMap(b => b.rules)
     const all =
-      (this.#otherwise === undefined && !this.#split) ||
-      !sameShape(before, program) ||
-      rules.some(r => r.peerIn.length === 0)
+      (this.#otherwise === undefined && !this.#split) || !isSameShape || rules.some(r => r.peerIn.length === 0)
     if (all) {
       this.#made.clear()
       this.#madeWith.clear()
@@ -198,16 +209,15 @@ export class LiveTable {
   #cut(size: number): void {
     this.#drop()
     const made = new Map<RowName, MadeRow>()
-    const rowOf = (stages: readonly Stage[], place: Place): RowName => {
-      const outcomes = new Map<OutcomeName, Outcome>()
-      const row = new RowMaker(this.#program, o => void outcomes.set(o.name, o), place).row(stages)
-      made.set(row.name, { row, outcomes })
-      return row.name
+    const makerAt = (place: Place): RowMaker => new RowMaker(this.#program, place)
+    const keep = (of: Made): RowName => {
+      made.set(of.row.name, { ...of, anyFamily: false })
+      return of.row.name
     }
     const stages = this.#program.stages.map(({ blocks, ...s }) => ({ ...s, rules: blocks.flatMap(b => b.rules) }))
     const atoms = [...this.#atoms.keys()].map(atom => [atom, this.#atoms.vector(atom)] as const)
     const before = this.#held
-    this.#split = splitTable({ stages }, { size, budget: this.#budget, rowOf, atoms })
+    this.#split = splitTable({ stages }, { size, budget: this.#budget, makerAt, keep, atoms })
     this.#held = [...made.values()].map(row => this.#store.acquire(row))
     for (const row of before) this.#store.release(row)
     this.#changed.add(NOWHERE)
@@ -258,12 +268,17 @@ export class LiveTable {
     const key = vector.join(' ')
     const known = this.#made.get(key)
     if (known) return known
-    const outcomes = new Map<OutcomeName, Outcome>()
-    const maker = new RowMaker(this.#program, o => void outcomes.set(o.name, o))
-    const made = { row: maker.row(this.#stagesFor(new Set(vector))), outcomes }
+    const lent = this.#isLikeTwin ? this.#twin!.#made.get(key) : undefined
+    const made = lent?.anyFamily ? lent : this.#makeAnew(vector)
     this.#made.set(key, made)
     for (const id of vector) addTo(this.#madeWith, id, key)
     return made
+  }
+
+  #makeAnew(vector: readonly SetId[]): MadeRow {
+    const stages = this.#stagesFor(new Set(vector))
+    const anyFamily = stages.every(s => s.rules.every(r => !r.icmp && !r.notIcmp))
+    return { ...this.#maker.row(stages), anyFamily }
   }
 
   #stagesFor(vector: ReadonlySet<SetId>): Stage[] {
@@ -281,19 +296,21 @@ export class LiveTable {
   }
 
   /** Takes over the new program's blocks; gives those that came or went. */
-  #diffBlocks(before: LiveProgram, after: LiveProgram): Block[] {
-    const old = new Set(before.stages.flatMap(s => s.blocks))
-    const now = new Set(after.stages.flatMap(s => s.blocks))
-    const gone = [...old].filter(b => !now.has(b))
-    const come = [...now].filter(b => !old.has(b))
+  #diffBlocks(before: LiveProgram, after: LiveProgram): { edited: Block[]; isSameShape: boolean } {
+    let [a, b] = trimmed(before.stages, after.stages)
+    const blocksOf = (stages: readonly LiveStage[]): Set<Block> => new Set(stages.flatMap(s => s.blocks))
+    let [old, now] = [blocksOf(a), blocksOf(b)]
+    const isElsewhere = (block: Block): boolean => !old.has(block) && this.#places.has(block)
+    // A block that stands twice (a profile named twice) is no edit where it stands once more or less.
+    if (this.#places.size < before.stages.reduce((n, s) => n + s.blocks.length, 0) || [...now].some(isElsewhere)) {
+      ;[a, b] = [before.stages, after.stages]
+      ;[old, now] = [blocksOf(a), blocksOf(b)]
+    }
+    const gone = [...old].filter(block => !now.has(block))
+    const come = [...now].filter(block => !old.has(block))
     for (const block of gone) this.#post(block, -1)
     for (const block of come) this.#post(block, 1)
-    const times = (program: LiveProgram): Map<Block, number> => {
-      const counts = new Map<Block, number>()
-      for (const block of program.stages.flatMap(s => s.blocks)) counts.set(block, (counts.get(block) ?? 0) + 1)
-      return counts
-    }
-    const [had, has] = [times(before), times(after)]
+    const [had, has] = [timesOf(a), timesOf(b)]
     for (const block of new Set([...old, ...now])) this.#weigh(block, (has.get(block) ?? 0) - (had.get(block) ?? 0))
     this.#places.clear()
     let place = 0
@@ -305,7 +322,7 @@ export class LiveTable {
         else this.#places.set(block, [at])
       }
     }
-    return [...gone, ...come]
+    return { edited: [...gone, ...come], isSameShape: sameShape(a, b) }
   }
 
   #weigh(block: Block, by: number): void {
@@ -339,17 +356,49 @@ export class LiveTable {
   }
 }
 
+const sameHead = (s: LiveStage, t: LiveStage | undefined): boolean =>
+  t !== undefined &&
+  s.kind === t.kind &&
+  s.name === t.name &&
+  s.defaultAction === t.defaultAction &&
+  s.staged === t.staged
+/** How often each block stands in the stages. */
+function timesOf(stages: readonly LiveStage[]): Map<Block, number> {
+  const times = new Map<Block, number>()
+  for (const block of stages.flatMap(s => s.blocks)) times.set(block, (times.get(block) ?? 0) + 1)
+  return times
+}
+
+const sameHeads = (a: readonly LiveStage[], b: readonly LiveStage[]): boolean =>
+  a.length === b.length && a.every((s, i) => sameHead(s, b[i]))
+
+/** Whether the stages have the same blocks, and end alike. */
+const sameBlocks = (a: LiveProgram, b: LiveProgram): boolean =>
+  sameHeads(a.stages, b.stages) && trimmed(a.stages, b.stages).every(stages => stages.every(s => s.blocks.length === 0))
+
+/** Where stages correspond, without the blocks with which both begin and end: an edit is small, and a tier may be large. */
+function trimmed(a: readonly LiveStage[], b: readonly LiveStage[]): [readonly LiveStage[], readonly LiveStage[]] {
+  if (!sameHeads(a, b)) return [a, b]
+  const [x, y]: [LiveStage[], LiveStage[]] = [[], []]
+  for (const [i, s] of a.entries()) {
+    const [p, q] = [s.blocks, b[i]!.blocks]
+    const most = Math.min(p.length, q.length)
+    let first = 0
+    while (first < most && p[first] === q[first]) first++
+    let last = 0
+    while (last < most - first && p[p.length - 1 - last] === q[q.length - 1 - last]) last++
+    x.push({ ...s, blocks: p.slice(first, p.length - last) })
+    y.push({ ...b[i]!, blocks: q.slice(first, q.length - last) })
+  }
+  return [x, y]
+}
+
 /** Whether the stages, and the order of the blocks that both have, are the same: then only edited blocks matter. */
-function sameShape(a: LiveProgram, b: LiveProgram): boolean {
-  if (a.stages.length !== b.stages.length) return false
-  const same = a.stages.every((s, i) => {
-    const t = b.stages[i]!
-    return s.kind === t.kind && s.name === t.name && s.defaultAction === t.defaultAction && s.staged === t.staged
+function sameShape(a: readonly LiveStage[], b: readonly LiveStage[]): boolean {
+  if (!sameHeads(a, b)) return false
+  const [inA, inB] = [new Set(a.flatMap(s => s.blocks)), new Set(b.flatMap(s => s.blocks))]
+  return a.every((s, i) => {
+    const [keptA, keptB] = [s.blocks.filter(x => inB.has(x)), b[i]!.blocks.filter(x => inA.has(x))]
+    return keptA.length === keptB.length && keptA.every((block, k) => block === keptB[k])
   })
-  if (!same) return false
-  const [inA, inB] = [new Set(a.stages.flatMap(s => s.blocks)), new Set(b.stages.flatMap(s => s.blocks))]
-  const kept = (p: LiveProgram, other: ReadonlySet<Block>): Block[][] =>
-    p.stages.map(s => s.blocks.filter(x => other.has(x)))
-  const [keptA, keptB] = [kept(a, inB), kept(b, inA)]
-  return keptA.every((blocks, i) => blocks.length === keptB[i]!.length && blocks.every((x, k) => x === keptB[i]![k]))
 }

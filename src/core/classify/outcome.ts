@@ -39,9 +39,23 @@ export type NextStep = {
 /** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides or leads on. */
 export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
 
-export function makeOutcome(direction: Direction, steps: readonly Step[]): Outcome {
-  const name = `o_${sha1Hex(JSON.stringify([direction, steps])).slice(0, 16)}` as OutcomeName
-  return { name, direction, steps }
+/** Many rows share their outcomes, and hashing costs more than all else about them: this many are remembered. */
+const REMEMBERED = 1000
+
+/** Makes outcomes. */
+export class OutcomeMaker {
+  readonly #made = new Map<string, Outcome>()
+
+  make(direction: Direction, steps: readonly Step[]): Outcome {
+    const content = JSON.stringify([direction, steps])
+    const known = this.#made.get(content)
+    if (known) return known
+    if (this.#made.size === REMEMBERED) this.#made.clear()
+    const name = `o_${sha1Hex(content).slice(0, 16)}` as OutcomeName
+    const outcome = { name, direction, steps }
+    this.#made.set(content, outcome)
+    return outcome
+  }
 }
 
 /** The outcome's cause if no condition is involved: then every packet of the class is decided alike. */

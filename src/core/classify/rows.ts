@@ -4,7 +4,7 @@ import type { Program, ResolvedRule, Stage } from '../calc/intent.ts'
 import { cutPorts, mergeRanges, type PortRange } from '../net/ports.ts'
 import { hasPorts, PORT_PROTOCOLS } from '../net/protocol.ts'
 import type { Cause, Direction } from '../resources/cause.ts'
-import { type Condition, makeOutcome, type Outcome, type OutcomeName, type Step } from './outcome.ts'
+import { type Condition, type Outcome, OutcomeMaker, type OutcomeName, type Step } from './outcome.ts'
 import { type Cell, icmpOf, match, rangesFor } from './residual.ts'
 import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry } from './row.ts'
 
@@ -28,20 +28,27 @@ export type Place = {
 /** A step of the second judgement: only what it decides is told. */
 const asStaged = (step: Step): Step[] => (step.kind === 'decide' ? [{ ...step, kind: 'staged' }] : [])
 
-/** Makes rows for one direction and family; outcomes are handed to `intern`, which keeps them. */
+export type Made = { readonly row: Row; readonly outcomes: ReadonlyMap<OutcomeName, Outcome> }
+
+/** Makes rows for one direction and family. */
 export class RowMaker {
   readonly #program: Pick<Program, 'direction' | 'family'>
-  readonly #intern: (outcome: Outcome) => void
   readonly #place: Place | undefined
+  readonly #made = new OutcomeMaker()
+  #outcomes = new Map<OutcomeName, Outcome>()
 
-  constructor(program: Pick<Program, 'direction' | 'family'>, intern: (outcome: Outcome) => void, place?: Place) {
+  constructor(program: Pick<Program, 'direction' | 'family'>, place?: Place) {
     this.#program = program
-    this.#intern = intern
     this.#place = place
   }
 
-  /** The row of the rules that are left once the peer is known. */
-  row(stages: readonly Stage[]): Row {
+  /** The row of the rules that are left once the peer is known, and every outcome that it leads to (and perhaps more). */
+  row(stages: readonly Stage[]): Made {
+    this.#outcomes = new Map()
+    return { row: this.#row(stages), outcomes: this.#outcomes }
+  }
+
+  #row(stages: readonly Stage[]): Row {
     const rules = stages.flatMap(s => s.rules)
     const otherwise = this.#decide(stages, { family: this.#program.family, protocol: 'other' })
     const named = new Set<number>()
@@ -107,12 +114,11 @@ export class RowMaker {
   }
 
   #decide(stages: readonly Stage[], cell: Cell): OutcomeName {
-    const { direction } = this.#program
     const staged = this.#place ? [] : stages.filter(s => s.staged)
     const steps = this.#steps(this.#place ? stages : stages.filter(s => !s.staged), 0, cell)
     const wouldBe = staged.length === 0 ? [] : this.#steps(staged, 0, cell).flatMap(asStaged)
-    const outcome = makeOutcome(direction, [...wouldBe, ...steps])
-    this.#intern(outcome)
+    const outcome = this.#made.make(this.#program.direction, [...wouldBe, ...steps])
+    this.#outcomes.set(outcome.name, outcome)
     return outcome.name
   }
 

@@ -8,7 +8,7 @@ import type { AtomKey } from './atoms.ts'
 import { residualRule, setsOfRule } from './residual.ts'
 import type { RowName } from './row.ts'
 import { RowTable } from './row-table.ts'
-import type { Place } from './rows.ts'
+import type { Made, Place, RowMaker } from './rows.ts'
 
 /** So many elements may the rows of one table have, by prediction, before it is cut. */
 export const BUDGET = 250_000
@@ -81,20 +81,23 @@ export function sizeOf(stages: readonly Stage[], vectors: Vectors): number {
 export type Cut = {
   readonly size: number
   readonly budget: number
-  /** Makes the row of what is left of the stages, at this place. */
-  readonly rowOf: (stages: readonly Stage[], place: Place) => RowName
+  readonly makerAt: (place: Place) => RowMaker
+  readonly keep: (made: Made) => RowName
   /** The atoms with the sets that they are in. */
   readonly atoms: readonly (readonly [AtomKey, ReadonlySet<SetId>])[]
 }
 
+/** More parts than this make the way of a packet too long; then they are larger than the budget asks. */
+const MOST_PARTS = 128
+
 /** Cuts a program whose table would have `size` elements. */
 export function splitTable(program: Pick<Program, 'stages'>, cut: Cut): SplitTable {
-  const vectors = cut.atoms.map(([, vector]) => vector)
-  const fits = (stages: readonly Stage[]): boolean => sizeOf(stages, vectors) <= cut.budget
+  const atomsIn = new Map<SetId, AtomKey[]>()
+  for (const [atom, vector] of cut.atoms) for (const id of vector) addToList(atomsIn, id, atom)
   const track = (staged: boolean): Section[] => {
     const stages = program.stages.filter(s => (s.staged ?? false) === staged)
     if (staged && stages.length === 0) return []
-    const sections = sectionsOf(stages, fits)
+    const sections = sectionsOf(stages, { atomsIn, budget: cut.budget })
     return sections.map((parts, i) =>
       parts.map((part, k): Part => {
         const place = { staged, last: i === sections.length - 1, part: k < parts.length - 1 }
@@ -106,35 +109,84 @@ export function splitTable(program: Pick<Program, 'stages'>, cut: Cut): SplitTab
   return new SplitTable(cut.size, track(true), track(false))
 }
 
-/** Halves stages, then the rules of a single one, until all fits or nothing is left to halve. */
-function sectionsOf(stages: readonly Stage[], fits: (stages: readonly Stage[]) => boolean): (readonly Stage[])[][] {
-  if (stages.length <= 1 || fits(stages)) return [stages.length === 1 ? partsOf(stages[0]!, fits) : [stages]]
-  const middle = stages.length >> 1
-  return [...sectionsOf(stages.slice(0, middle), fits), ...sectionsOf(stages.slice(middle), fits)]
+type Room = { readonly atomsIn: ReadonlyMap<SetId, readonly AtomKey[]>; readonly budget: number }
+
+/** Parts of such a size that all of them together are within the budget, if that takes no more than MOST_PARTS. */
+function sectionsOf(stages: readonly Stage[], { atomsIn, budget }: Room): (readonly Stage[])[][] {
+  if (stages.length === 0) return [[[]]]
+  for (let room = budget; ; room = Math.ceil(room / 2)) {
+    const pieces = stages.map(stage => piecesOf(stage, { atomsIn, budget: room }))
+    const sections = pieces.map(of => of.map(({ stage }) => [stage]))
+    const all = pieces.flat()
+    const total = all.reduce((sum, piece) => sum + piece.size, 0)
+    if (total <= budget || all.length >= MOST_PARTS || room <= 1) return sections
+  }
 }
 
-function partsOf(stage: Stage, fits: (stages: readonly Stage[]) => boolean): (readonly Stage[])[] {
-  const { rules } = stage
-  if (rules.length <= 1 || fits([stage])) return [[stage]]
-  const middle = rules.length >> 1
-  const half = (from: number, to: number) => partsOf({ ...stage, rules: rules.slice(from, to) }, fits)
-  return [...half(0, middle), ...half(middle, rules.length)]
+/** A stage's rules, as many at a time as have room. */
+function piecesOf(stage: Stage, { atomsIn, budget }: Room): { readonly stage: Stage; readonly size: number }[] {
+  const pieces: { stage: Stage; size: number }[] = []
+  let begin = 0
+  let growth = new Growth(atomsIn)
+  for (const [i, rule] of stage.rules.entries()) {
+    const before = growth.size
+    if (growth.add(rule) <= budget || i === begin) continue
+    pieces.push({ stage: { ...stage, rules: stage.rules.slice(begin, i) }, size: before })
+    begin = i
+    growth = new Growth(atomsIn)
+    growth.add(rule)
+  }
+  pieces.push({ stage: { ...stage, rules: stage.rules.slice(begin) }, size: growth.size })
+  return pieces
+}
+
+/** How a table grows by rule after rule: at most, since atoms that agree share a row. */
+class Growth {
+  readonly #atomsIn: Room['atomsIn']
+  readonly #told = new Set<SetId>()
+  readonly #apart = new Set<AtomKey>()
+  #anybody = 0
+  size = 0
+
+  constructor(atomsIn: Room['atomsIn']) {
+    this.#atomsIn = atomsIn
+  }
+
+  /** With one rule more. */
+  add(rule: ResolvedRule): number {
+    for (const id of setsOfRule(rule)) {
+      if (this.#told.has(id)) continue
+      this.#told.add(id)
+      for (const atom of this.#atomsIn.get(id) ?? []) {
+        if (!this.#apart.has(atom)) this.size += this.#anybody
+        this.#apart.add(atom)
+      }
+    }
+    const weight = weightOf(rule)
+    const [first] = rule.peerIn
+    if (first === undefined) this.#anybody += weight
+    this.size += weight * (first === undefined ? this.#apart.size + 1 : (this.#atomsIn.get(first)?.length ?? 0))
+    return this.size
+  }
+}
+
+function addToList<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key)
+  if (list) list.push(value)
+  else lists.set(key, [value])
 }
 
 type Posting = { readonly stage: number; readonly order: number; readonly rule: ResolvedRule }
 
 /** The rows of some stages for each atom; rules are found by the first set that a peer must be in. */
-function tableOf(stages: readonly Stage[], place: Place, { atoms, rowOf }: Cut): RowTable {
+function tableOf(stages: readonly Stage[], place: Place, { atoms, makerAt, keep }: Cut): RowTable {
+  const maker = makerAt(place)
   const postings = new Map<SetId | '', Posting[]>()
   const relevant = new Set<SetId>()
   let order = 0
   for (const [stage, { rules }] of stages.entries()) {
     for (const rule of rules) {
-      const id = rule.peerIn[0] ?? ''
-      const list = postings.get(id)
-      const posting = { stage, order: order++, rule }
-      if (list) list.push(posting)
-      else postings.set(id, [posting])
+      addToList(postings, rule.peerIn[0] ?? '', { stage, order: order++, rule })
       for (const id of setsOfRule(rule)) relevant.add(id)
     }
   }
@@ -149,7 +201,7 @@ function tableOf(stages: readonly Stage[], place: Place, { atoms, rowOf }: Cut):
   const row = (vector: Iterable<SetId>): RowName => {
     const seen = [...vector].filter(id => relevant.has(id)).sort()
     const key = seen.join(' ')
-    const name = made.get(key) ?? rowOf(left(new Set(seen)), place)
+    const name = made.get(key) ?? keep(maker.row(left(new Set(seen))))
     made.set(key, name)
     return name
   }

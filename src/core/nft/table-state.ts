@@ -18,14 +18,18 @@ const partKey = (part: KeyPart): string => {
 }
 
 /** One string for an element's key, equal for equal keys. */
-export const elementKey = (element: Element): string =>
-  element.key === '*' ? '*' : element.key.map(partKey).join(' . ')
+export function elementKey({ key }: Element): string {
+  if (key === '*') return '*'
+  return key.length === 1 ? partKey(key[0]!) : key.map(partKey).join(' . ')
+}
 
 export const elementValue = (element: Element): string => {
   const { value } = element
   if (value === undefined) return ''
   return typeof value === 'object' ? `${value.kind} ${'chain' in value ? value.chain : ''}` : String(value)
 }
+
+export const sameValue = (a: Element, b: Element): boolean => a.value === b.value || elementValue(a) === elementValue(b)
 
 /** Everything of a set but its elements. */
 export const setShape = (set: NftSet): string => JSON.stringify([set.key, set.value ?? null, set.interval ?? false])
@@ -46,10 +50,11 @@ function sortKeys(value: unknown): unknown {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, sortKeys(v)]))
 }
 
-const indexSet = (set: NftSet): SetState => ({
-  set: { ...set, elements: [] },
-  elements: new Map(set.elements.map(e => [elementKey(e), e])),
-})
+function indexSet(set: NftSet): SetState {
+  const elements = new Map<string, Element>()
+  for (const e of set.elements) elements.set(elementKey(e), e)
+  return { set: { ...set, elements: [] }, elements }
+}
 
 export function tableState(table: NftTable | undefined): TableState {
   return {

@@ -1,5 +1,4 @@
 // A group as kernel objects: its chain and, where the peer matters, its maps from atom to row.
-import { sha1Hex } from '../../base/hash.ts'
 import type { AtomKey } from '../../classify/atoms.ts'
 import type { GroupName } from '../../classify/classify.ts'
 import { isPlain, type Row, type RowName } from '../../classify/row.ts'
@@ -17,7 +16,6 @@ import {
   NFPROTO,
   priority,
   priorityFrom,
-  RETURN,
   rowMap,
   rule,
   type SetName,
@@ -78,7 +76,7 @@ export function groupChain(
 const ofFamily = (family: Family): Statement => is('meta nfproto', { value: NFPROTO[family] })
 
 function familyRules(group: GroupHead, family: Family, table: TableView | SplitTable, n: RowLookup): Rule[] {
-  if (table instanceof SplitTable) return [rule(ofFamily(family), goto(splitChain(group.name, family)))]
+  if (table instanceof SplitTable) return partRules(group.name, family, table)
   return tableRules(table, { group, family, map: rowMapName(group.name, family) }, n)
 }
 
@@ -98,47 +96,41 @@ function tableRules(table: TableView, { group, family, map }: Spot, n: RowLookup
   return [ask(`pod${family}`), ask(`net${family}`)]
 }
 
-const splitChain = (group: GroupName, family: Family, more = ''): string => `${group}_${family}${more}`
+const partChain = (group: GroupName, family: Family, part: Part): string => `${group}_${family}_${part.id}`
 
-/** What a table that is cut into parts consists of: chains that go through the parts, and each part's map. */
+/**
+ * The way through the parts of a cut table. Each returns what it did not decide, and says in the scratch register how to go
+ * on: after a Pass the other parts of its stage are left out, and after what is staged was decided, the rest of that. One
+ * body, replaced as a whole, so that a packet meets the parts of before or those of now. (A chain of chains would be easier to
+ * read, but the kernel counts every goto and jump as a level, and has 16.)
+ */
+function partRules(group: GroupName, family: Family, { staged, enforced }: SplitTable): Rule[] {
+  const go = (part: Part, ...guard: Statement[]): Rule =>
+    rule(ofFamily(family), ...guard, jump(partChain(group, family, part)))
+  const undecided = is('meta priority', { value: NEXT_CODES.next })
+  const notDone = isNot('meta priority', { value: NEXT_CODES.done })
+  const rest = (parts: Section): Rule[] => parts.slice(1).map(part => go(part, undecided))
+  return [
+    ...staged.flatMap((parts, i) => [go(parts[0]!, ...(i === 0 ? [] : [notDone])), ...rest(parts)]),
+    ...enforced.flatMap(parts => [go(parts[0]!), ...rest(parts)]),
+  ]
+}
+
+/** What the parts of a cut table consist of: each a chain and, where the peer matters, a map. */
 export function splitObjects(
   group: GroupHead,
   family: Family,
   table: SplitTable,
   n: Numbering,
 ): { readonly chains: readonly NftChain[]; readonly sets: readonly NftSet[] } {
-  const chains = new Map<string, NftChain>()
-  const sets = new Map<string, NftSet>()
-  const make = (more: string, rules: readonly Rule[]): string => {
-    const name = splitChain(group.name, family, more)
-    chains.set(name, { name, rules, comment: titleOf(group) })
-    return name
+  const parts = [...new Map(table.parts.map(part => [part.id, part])).values()]
+  const mapOf = ({ id }: Part): string => `${rowMapName(group.name, family)}_${id}`
+  return {
+    chains: parts.map(part => ({
+      name: partChain(group.name, family, part),
+      rules: [...tableRules(part.table, { group, family, map: mapOf(part) }, n), rule(DROP)],
+      comment: titleOf(group),
+    })),
+    sets: parts.flatMap(part => makeRowMap(mapOf(part), part.table, { group, n }) ?? []),
   }
-  const partChain = (part: Part): string => {
-    const map = `${rowMapName(group.name, family)}_${part.id}`
-    const set = makeRowMap(map, part.table, { group, n })
-    if (set) sets.set(map, set)
-    return make(`_${part.id}`, [...tableRules(part.table, { group, family, map }, n), rule(DROP)])
-  }
-  /** A stage of several parts: after a Pass, or when all is done, the others are left out. */
-  const sectionChain = (parts: Section): string => {
-    if (parts.length === 1) return partChain(parts[0]!)
-    const id = sha1Hex(parts.map(p => p.id).join()).slice(0, 12)
-    const rules = parts.flatMap(part => [
-      rule(jump(partChain(part))),
-      rule(isNot('meta priority', { value: NEXT_CODES.next }), RETURN),
-    ])
-    return make(`_${id}`, rules)
-  }
-  const walk = (sections: readonly Section[], ...after: Rule[]): Rule[] =>
-    sections.flatMap(parts => [rule(jump(sectionChain(parts))), ...after])
-  const isDone = rule(is('meta priority', { value: NEXT_CODES.done }), RETURN)
-  const staged = walk(table.staged, isDone)
-  // One body, replaced as a whole: a packet goes through the parts of before, or through those of now.
-  const first = staged.length > 0 ? [rule(jump(make(`_${idOf(table.staged)}`, staged)))] : []
-  make('', [...first, ...walk(table.enforced), rule(DROP)])
-  return { chains: [...chains.values()], sets: [...sets.values()] }
 }
-
-const idOf = (sections: readonly Section[]): string =>
-  sha1Hex(`staged ${sections.map(parts => parts.map(p => p.id).join()).join(';')}`).slice(0, 12)

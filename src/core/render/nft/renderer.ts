@@ -9,7 +9,7 @@ import type { SplitTable } from '../../classify/split.ts'
 import { FAMILIES, type Family, familyOf } from '../../net/addr.ts'
 import { canonicalChain } from '../../nft/canonical.ts'
 import type { Element, NftChain } from '../../nft/objects.ts'
-import { elementKey } from '../../nft/table-state.ts'
+import { chainBody, elementKey } from '../../nft/table-state.ts'
 import { DIRECTIONS, type ResourceKey } from '../../resources/cause.ts'
 import { dispatchElements, flatten, intervalElement, type Placed, rowElements } from './elements.ts'
 import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf, splitObjects } from './group.ts'
@@ -32,6 +32,8 @@ export class TableRenderer {
   readonly #split = new Map<string, { readonly sets: ReadonlySet<string>; readonly chains: ReadonlySet<string> }>()
   /** Keys by which atoms in use stand in the groups' maps; `*` is always met. */
   readonly #liveAtoms = new Set(['*'])
+  /** The bodies of the groups' chains, by name. */
+  readonly #groupChains = new Map<string, string>()
   readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
 
   constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier) {
@@ -96,6 +98,14 @@ export class TableRenderer {
     this.#tracker.wantChain(canonicalChain(chain, this.#sets))
   }
 
+  /** Most changes of a group's rows leave its chain as it was. */
+  #wantGroup(chain: NftChain): void {
+    const body = chainBody(chain)
+    if (this.#groupChains.get(chain.name) === body) return
+    this.#groupChains.set(chain.name, body)
+    this.#wantChain(chain)
+  }
+
   /** A set's elements as a whole. */
   #wantAll(set: string, elements: readonly Element[]): void {
     const keys = new Set(elements.map(elementKey))
@@ -127,6 +137,7 @@ export class TableRenderer {
 
   #groups(intent: IntentDelta, gone: readonly GroupName[]): void {
     for (const name of gone) {
+      this.#groupChains.delete(name)
       this.#tracker.dropChain(name)
       for (const family of FAMILIES) {
         this.#tracker.dropSet(rowMapName(name, family))
@@ -138,7 +149,7 @@ export class TableRenderer {
       const changed = FAMILIES.filter(family => this.#table(head, family, live))
       if (changed.length > 0 || intent.groups.has(group)) {
         const tables = { 4: live.tables[4].split ?? live.tables[4], 6: live.tables[6].split ?? live.tables[6] }
-        this.#wantChain(groupChain(head, tables, this.#numbering))
+        this.#wantGroup(groupChain(head, tables, this.#numbering))
       }
     }
   }
