@@ -161,7 +161,11 @@ export class PolicyDataplane {
       atoms: this.#classifier.atoms.size,
       rows: this.#classifier.store.rowCount,
       outcomes: this.#classifier.store.outcomeCount,
-      problems: [...(this.#failure === undefined ? [] : [this.#failure]), ...this.#calculator.problems],
+      problems: [
+        ...(this.#failure === undefined ? [] : [this.#failure]),
+        ...this.#calculator.problems,
+        ...this.#classifier.cut(),
+      ],
     }
   }
 

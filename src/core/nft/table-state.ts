@@ -24,14 +24,18 @@ const partKey = (part: KeyPart): string => {
 }
 
 /** One string for an element's key, equal for equal keys. */
-export const elementKey = (element: Element): string =>
-  element.key === '*' ? '*' : element.key.map(partKey).join(' . ')
+export function elementKey({ key }: Element): string {
+  if (key === '*') return '*'
+  return key.length === 1 ? partKey(key[0]!) : key.map(partKey).join(' . ')
+}
 
 export const elementValue = (element: Element): string => {
   const { value } = element
   if (value === undefined) return ''
   return typeof value === 'object' ? `${value.kind} ${'chain' in value ? value.chain : ''}` : String(value)
 }
+
+export const sameValue = (a: Element, b: Element): boolean => a.value === b.value || elementValue(a) === elementValue(b)
 
 /** Everything of a set but its elements. */
 export const setShape = (set: NftSet): string => JSON.stringify([set.key, set.value ?? null, set.interval ?? false])

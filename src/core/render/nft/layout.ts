@@ -22,6 +22,8 @@ export const NFPROTO = { 4: 2, 6: 10 } as const
 export const goto = (chain: string): Statement => ({ kind: 'verdict', verdict: { kind: 'goto', chain } })
 export const gotoVerdict = (chain: string): Verdict => ({ kind: 'goto', chain })
 export const ACCEPT: Statement = { kind: 'verdict', verdict: { kind: 'accept' } }
+export const RETURN: Statement = { kind: 'verdict', verdict: { kind: 'return' } }
+export const jump = (chain: string): Statement => ({ kind: 'verdict', verdict: { kind: 'jump', chain } })
 export const DROP: Statement = { kind: 'verdict', verdict: { kind: 'drop' } }
 export const is = (field: Field, right: Operand): Statement => ({ kind: 'match', fields: [field], op: '==', right })
 export const isNot = (field: Field, right: Operand): Statement => ({ kind: 'match', fields: [field], op: '!=', right })
