@@ -79,6 +79,13 @@ const entity = (nets: readonly string[]) =>
     notNets: maybe(fc.subarray([...nets], { minLength: 1, maxLength: 2 }), 0.5),
   })
 
+const SERVICES = ['s0', 's1', 's2'] as const
+/** Without a namespace: that of the policy. */
+const service = fc.record({
+  name: fc.constantFrom(...SERVICES),
+  namespace: fc.constantFrom(...NAMESPACES, ...NAMESPACES, undefined),
+})
+
 /** Rules that the schema refuses are filtered out by decoding the whole policy. */
 const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
   fc
@@ -94,6 +101,7 @@ const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
       ports: maybe(ports, 2),
       notPorts: maybe(ports, 0.5),
       sports: maybe(ports, 0.4),
+      services: maybe(service, 0.6),
     })
     .map(({ ports: dports, notPorts, sports, ...r }) => {
       const withPorts = ['TCP', 'UDP', 'SCTP', undefined].includes(r.protocol as string | undefined)
@@ -112,14 +120,28 @@ const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
     }),
 )
 
+type Sides = {
+  readonly services: unknown
+  readonly source: { readonly ports: unknown }
+  readonly destination: object
+}
+
+/** A service takes the place of everything else that could be asked of the peer; a source may still have ports. */
+function withService(side: 'source' | 'destination') {
+  return <R extends Sides>({ services, ...r }: R): object => {
+    if (services === undefined) return r
+    return { ...r, [side]: { services, ...(side === 'source' && { ports: r.source.ports }) } }
+  }
+}
+
 const spec = fc.record({
   tier: fc.constantFrom(...TIERS),
   order: maybe(fc.constantFrom(10, 20, 1000)),
   selector: maybe(selector, 3),
   serviceAccountSelector: maybe(serviceAccountSelector, 0.3),
   types: fc.constantFrom(['Ingress'], ['Egress'], ['Ingress', 'Egress'], undefined),
-  ingress: fc.array(rule, { maxLength: 4 }),
-  egress: fc.array(rule, { maxLength: 4 }),
+  ingress: fc.array(rule.map(withService('source')), { maxLength: 4 }),
+  egress: fc.array(rule.map(withService('destination')), { maxLength: 4 }),
 })
 
 const V3 = 'projectcalico.org/v3'
@@ -187,15 +209,45 @@ const networkSet = (index: number) =>
     }))
 
 const POD_COUNT = 5
+/** Of pods and outside, listed in slices too. */
+const LISTED4 = [...Array.from({ length: POD_COUNT }, (_, i) => `10.1.${i}.1`), '192.0.2.9', '198.51.100.7']
+const LISTED6 = [...Array.from({ length: POD_COUNT }, (_, i) => `fd00:1::${i}`), '2001:db8::9']
+
+const slicePort = fc.record({
+  protocol: maybe(fc.constantFrom('TCP', 'UDP', 'SCTP'), 4),
+  port: fc.constantFrom(...PORTS, ...PORTS, undefined),
+})
+/** Several of one service, of none, of both families, overlapping, with endpoints in any condition. */
+const slice = (index: number) =>
+  fc
+    .record({
+      namespace: fc.constantFrom(...NAMESPACES),
+      name: fc.constantFrom(...SERVICES, undefined),
+      ports: maybe(fc.array(slicePort, { maxLength: 3 }), 20),
+      family: fc.constantFrom('IPv4', 'IPv6'),
+      picks: fc.array(fc.tuple(fc.nat(10), fc.boolean()), { maxLength: 4 }),
+    })
+    .map(({ namespace, name, ports: listed, family, picks }) => {
+      const from = family === 'IPv4' ? LISTED4 : LISTED6
+      return {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { name: `slice${index}`, namespace, labels: name && { 'kubernetes.io/service-name': name } },
+        addressType: family,
+        ports: listed,
+        endpoints: picks.map(([pick, ready]) => ({ addresses: [from[pick % from.length]], conditions: { ready } })),
+      }
+    })
+
 const tuple = <T>(make: (index: number) => fc.Arbitrary<T>, count: number): fc.Arbitrary<T[]> =>
   fc.tuple(...Array.from({ length: count }, (_, i) => make(i)))
 
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc
-  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 6), tier)
-  .map(([pods, sets, policies, t]) => {
+  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(slice, 4), tuple(policy, 6), tier)
+  .map(([pods, sets, slices, policies, t]) => {
     const resources: Resource[] = []
-    for (const document of [...FIXED, t, ...pods, ...sets, ...policies]) {
+    for (const document of [...FIXED, t, ...pods, ...sets, ...slices, ...policies]) {
       const decoded = decodeResource(document)
       if (decoded.ok) resources.push(decoded.value)
     }

@@ -24,6 +24,8 @@ const WRITE_ORDER: readonly Kind[] = [
   'NetworkSet',
   'GlobalNetworkSet',
   'Profile',
+  'Service',
+  'EndpointSlice',
   'GlobalNetworkPolicy',
   'NetworkPolicy',
   'WorkloadEndpoint',

@@ -17,6 +17,7 @@ import { Groups, type LiveGroup, type LiveSource } from './groups.ts'
 import type { SetId } from './intent.ts'
 import { type Item, ItemIndex } from './items.ts'
 import { type NodeFacts, nodeFacts } from './node-facts.ts'
+import { sliceMembers } from './services.ts'
 import type { Labelled } from './sets.ts'
 
 type Lists = Readonly<Record<Direction, RuleList>>
@@ -89,6 +90,9 @@ export class Calculator {
         case 'NetworkSet':
         case 'GlobalNetworkSet':
           this.#setNetworkSet(key, value as ResourceOf<'NetworkSet'> | undefined)
+          break
+        case 'EndpointSlice':
+          this.sets.setSlice(key, value && sliceMembers(value as ResourceOf<'EndpointSlice'>))
           break
         case 'Profile':
           this.#setProfile(key, value as ResourceOf<'Profile'> | undefined)

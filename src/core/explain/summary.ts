@@ -1,7 +1,9 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
 import { type Direction, splitKey } from '../resources/cause.ts'
+import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
+  type EndpointSlice,
   find,
   type GlobalNetworkPolicy,
   type IPPool,
@@ -36,6 +38,8 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   Namespace: 'Namespace',
   ServiceAccount: 'Service account',
   Pod: 'Pod',
+  Service: 'Service',
+  EndpointSlice: 'Endpoint slice',
 }
 
 /** One line. The snapshot, when given, tells the default action of the policy's tier. */
@@ -65,6 +69,10 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describeNets(resource.spec.nets ?? [])
     case 'IPPool':
       return describePool(resource)
+    case 'Service':
+      return 'Policies that name it mean its endpoints, never its own address.'
+    case 'EndpointSlice':
+      return describeSlice(resource)
     default:
       return ''
   }
@@ -187,6 +195,17 @@ function describeNets(nets: readonly string[]): string {
   const shown = nets.slice(0, 3)
   const more = nets.length > shown.length ? [`${nets.length - shown.length} more`] : []
   return `It holds ${plural(nets.length, 'network')}: ${list([...shown, ...more])}.`
+}
+
+function describeSlice({ metadata, endpoints, ports }: EndpointSlice): string {
+  const service = metadata.labels?.[SERVICE_NAME_LABEL]
+  if (!service) return `It belongs to no service: its label ${SERVICE_NAME_LABEL} is missing.`
+  const addresses = endpoints.flatMap(endpoint => endpoint.addresses)
+  const numbers = (ports ?? []).flatMap(({ port, protocol = 'TCP' }) =>
+    port === undefined ? [] : `${protocol} ${port}`,
+  )
+  const where = numbers.length === 0 ? 'without a port' : `on ${list(numbers)}`
+  return `It gives service '${service}' ${plural(addresses.length, 'endpoint')} ${where}.`
 }
 
 function describePool({ spec }: IPPool): string {

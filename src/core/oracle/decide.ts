@@ -20,6 +20,7 @@ import type { Decision, DirectionDecision, Step } from './decision.ts'
 import { type Endpoint, endpointAt, membersAt } from './members.ts'
 import { appliesTo, hasDirection, policiesOfTier, tiersInOrder } from './order.ts'
 import { printRuleText } from './rule-text.ts'
+import { servedAt } from './services.ts'
 
 /** Judges the first packet of a connection. Addresses that belong to no workload are outside and have no policy here. */
 export function decide(snapshot: Snapshot, packet: Packet): Decision {
@@ -27,8 +28,8 @@ export function decide(snapshot: Snapshot, packet: Packet): Decision {
   const { src, dst, sport, dport } = packet
   const judged: Case = {
     packet,
-    source: { addr: src, port: sport, members: membersAt(resources, src) },
-    destination: { addr: dst, port: dport, members: membersAt(resources, dst) },
+    source: { addr: src, port: sport, members: membersAt(resources, src), served: servedAt(resources, src) },
+    destination: { addr: dst, port: dport, members: membersAt(resources, dst), served: servedAt(resources, dst) },
   }
   const from = endpointAt(resources, src)
   const to = endpointAt(resources, dst)

@@ -22,6 +22,23 @@ export const v3 = (kind: string, name: string, spec: Fields, labels: Fields = {}
 export const np = (name: string, spec: Fields): Resource => v3('NetworkPolicy', name, spec)
 export const gnp = (name: string, spec: Fields): Resource => v3('GlobalNetworkPolicy', name, spec)
 export const tier = (name: string, spec: Fields): Resource => v3('Tier', name, spec)
+export function v1(kind: string, name: string, spec: Fields): Resource {
+  const [namespace, rest] = name.split('/')
+  return resource({ apiVersion: 'v1', kind, metadata: { name: rest, namespace }, spec })
+}
+/** An EndpointSlice, of IPv4 unless it says otherwise. */
+export function slice(name: string, service: string | undefined, fields: Fields): Resource {
+  const [namespace, rest] = name.split('/')
+  const labels = service === undefined ? {} : { 'kubernetes.io/service-name': service }
+  const metadata = { name: rest, namespace, labels }
+  return resource({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata,
+    addressType: 'IPv4',
+    ...fields,
+  })
+}
 const namespace = (name: string, labels: Fields = {}): Resource =>
   resource({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } })
 

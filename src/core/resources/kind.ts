@@ -42,7 +42,12 @@ export const calicoKind = <S extends z.ZodType>(kind: CalicoKind<S>): KindDefini
   ...kind,
 })
 
-export const kubernetesKind = <S extends z.ZodType>(kind: CalicoKind<S>): KindDefinition<S> => ({
+type KubernetesKind<S extends z.ZodType> = CalicoKind<S> & {
+  readonly apiVersion?: string
+  readonly storePrefix?: string
+}
+
+export const kubernetesKind = <S extends z.ZodType>(kind: KubernetesKind<S>): KindDefinition<S> => ({
   nameRule: 'subdomain',
   apiVersion: 'v1',
   storePrefix: `/registry/${kind.plural}/`,

@@ -299,8 +299,10 @@ const ANSWERS: readonly (readonly [line: string, ...answers: string[]])[] = [
   ['StagedNetworkPolicy {name: a} {}', 'kind: StagedNetworkPolicy is not supported yet'],
   ['HostEndpoint {name: a} {}', 'kind: HostEndpoint is not supported yet'],
   ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
-  ['Service {name: a} {}', 'kind: Service is not supported yet'],
-  ['EndpointSlice {name: a} {}', 'kind: EndpointSlice is not supported yet'],
+  ['Endpoints {name: a} {}', 'kind: Endpoints is not supported yet'],
+  ['Service {name: a} {}', 'metadata.namespace: is required: Service is namespaced'],
+  ['Service {name: a, namespace: b} {ports: [{port: 0}]}', 'spec.ports[0].port: must be at least 1'],
+  ['EndpointSlice {name: a, namespace: b} {}', 'addressType: is required'],
 ]
 
 test('every mistake is answered with its place, a reason and a cure', () => {

@@ -14,6 +14,7 @@ import { globalNetworkPolicy, networkPolicy } from './kinds/network-policy.ts'
 import { globalNetworkSet, networkSet } from './kinds/network-set.ts'
 import { node } from './kinds/node.ts'
 import { profile } from './kinds/profile.ts'
+import { endpointSlice, service } from './kinds/service.ts'
 import { tier } from './kinds/tier.ts'
 import { workloadEndpoint } from './kinds/workload-endpoint.ts'
 import { checkAnnotations, checkLabels, checkName, isDnsLabel } from './metadata.ts'
@@ -37,6 +38,8 @@ const DEFINITIONS = {
   Namespace: namespace,
   ServiceAccount: serviceAccount,
   Pod: pod,
+  Service: service,
+  EndpointSlice: endpointSlice,
 } as const
 
 export type Kind = keyof typeof DEFINITIONS
@@ -60,6 +63,8 @@ export type ClusterInformation = ResourceOf<'ClusterInformation'>
 export type Namespace = ResourceOf<'Namespace'>
 export type ServiceAccount = ResourceOf<'ServiceAccount'>
 export type Pod = ResourceOf<'Pod'>
+export type Service = ResourceOf<'Service'>
+export type EndpointSlice = ResourceOf<'EndpointSlice'>
 
 export type PolicyRule = NonNullable<GlobalNetworkPolicy['spec']['ingress']>[number]
 export type EntityRule = NonNullable<PolicyRule['source']>
@@ -108,7 +113,7 @@ export const snapshotOf = (resources: Iterable<Resource>): Snapshot =>
 const NOT_YET: readonly string[] = [
   ...['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy', 'StagedKubernetesNetworkPolicy', 'HostEndpoint', 'BGPFilter'],
   ...['IPReservation', 'KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
-  ...['Service', 'Endpoints', 'EndpointSlice', 'Secret', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'],
+  ...['Endpoints', 'Secret', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'],
   ...['ClusterNetworkPolicy'],
 ]
 
@@ -142,7 +147,7 @@ export function decodeResource(document: unknown, options: DecodeOptions = {}): 
   const resource = dropUndefined(parsed.data) as Resource
   const { metadata } = resource
   const problems = [...checkNamespace(resource, info), ...checkName(metadata.name, nameRule)]
-  if (info.apiVersion !== 'v1') {
+  if (info.apiVersion !== 'v1' && info.kind !== 'EndpointSlice') {
     problems.push(...checkLabels(metadata.labels, 'metadata.labels'))
     problems.push(...checkAnnotations(metadata.annotations, 'metadata.annotations'))
   }

@@ -5,9 +5,9 @@ import { kubernetesKind } from '../kind.ts'
 
 const texts = z.record(z.string(), z.string()).optional()
 
-const head = <K extends string>(kind: K) => ({
+export const kubernetesHead = <K extends string, V extends string>(kind: K, apiVersion: V) => ({
   kind: z.literal(kind),
-  apiVersion: z.literal('v1'),
+  apiVersion: z.literal(apiVersion),
   metadata: z.looseObject({
     name: z.string().default(''),
     namespace: z.string().optional(),
@@ -25,7 +25,7 @@ export const namespace = kubernetesKind({
   plural: 'namespaces',
   namespaced: false,
   aliases: ['ns'],
-  schema: z.looseObject(head('Namespace')),
+  schema: z.looseObject(kubernetesHead('Namespace', 'v1')),
 })
 
 export const serviceAccount = kubernetesKind({
@@ -33,7 +33,7 @@ export const serviceAccount = kubernetesKind({
   plural: 'serviceaccounts',
   namespaced: true,
   aliases: ['sa'],
-  schema: z.looseObject(head('ServiceAccount')),
+  schema: z.looseObject(kubernetesHead('ServiceAccount', 'v1')),
 })
 
 const container = z.looseObject({
@@ -56,7 +56,7 @@ export const pod = kubernetesKind({
   namespaced: true,
   aliases: ['po'],
   schema: z.looseObject({
-    ...head('Pod'),
+    ...kubernetesHead('Pod', 'v1'),
     spec: z
       .looseObject({
         nodeName: z.string().optional(),
