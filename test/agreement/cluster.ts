@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { type Addr, addr, familyOf } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
 import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../../src/core/resources/resource.ts'
+import { clusterPolicy, networkPolicy } from './kubernetes-policies.ts'
 
 const NAMESPACES = ['default', 'prod'] as const
 const LABELS = { app: ['web', 'db'], role: ['front', 'back'], env: ['p'] } as const
@@ -145,6 +146,7 @@ const spec = fc.record({
 })
 
 const V3 = 'projectcalico.org/v3'
+const POD_COUNT = 5
 const policy = (index: number) =>
   fc
     .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(namespaceSelector, 0.4))
@@ -182,8 +184,24 @@ const pod = (index: number) =>
       status: { podIPs: [{ ip: `10.1.${index}.1` }, { ip: `fd00:1::${index}` }], podIP: `10.1.${index}.1` },
     }))
 
+/** A workload that is no pod: Kubernetes' policies do not mean it. Its number follows those of the pods. */
+const workload = fc
+  .record({ namespace: fc.constantFrom(...NAMESPACES), labels, port: fc.constantFrom(...PORTS) })
+  .map(({ namespace, labels: own, port: number }) => ({
+    apiVersion: V3,
+    kind: 'WorkloadEndpoint',
+    metadata: { name: 'node1-cni-c0ffee-eth0', namespace, labels: own },
+    spec: {
+      ...{ node: 'node1', orchestrator: 'cni', containerID: 'c0ffee', endpoint: 'eth0', interfaceName: 'calic0ffee' },
+      ipNetworks: [`10.1.${POD_COUNT}.1/32`, `fd00:1::${POD_COUNT}/128`],
+      profiles: [`kns.${namespace}`],
+      ports: [{ name: 'http', port: number, protocol: 'TCP' }],
+    },
+  }))
+
 const FIXED: readonly object[] = [
   { apiVersion: V3, kind: 'Tier', metadata: { name: 'default' }, spec: { order: 1000000, defaultAction: 'Deny' } },
+  { apiVersion: V3, kind: 'Tier', metadata: { name: 'kube-admin' }, spec: { order: 1000, defaultAction: 'Pass' } },
   { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default', labels: { team: 'a' } } },
   { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'prod', labels: {} } },
   { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'sa1', namespace: 'prod', labels: { tier: 'gold' } } },
@@ -198,6 +216,14 @@ const tier = fc.record({ order: maybe(fc.constant(5)), defaultAction: fc.constan
   spec: s,
 }))
 
+/** Should always be there; where it is not, it denies what its policies speak of. */
+const baseline = fc.constantFrom<object[]>(
+  [],
+  ...Array.from({ length: 4 }, () => [
+    { apiVersion: V3, kind: 'Tier', metadata: { name: 'kube-baseline' }, spec: { order: 1e7, defaultAction: 'Pass' } },
+  ]),
+)
+
 const networkSet = (index: number) =>
   fc
     .tuple(fc.constantFrom(undefined, ...NAMESPACES), labels, fc.subarray([...NETS4, ...NETS6]))
@@ -208,7 +234,6 @@ const networkSet = (index: number) =>
       spec: { nets },
     }))
 
-const POD_COUNT = 5
 /** Of pods and outside, listed in slices too. */
 const LISTED4 = [...Array.from({ length: POD_COUNT }, (_, i) => `10.1.${i}.1`), '192.0.2.9', '198.51.100.7']
 const LISTED6 = [...Array.from({ length: POD_COUNT }, (_, i) => `fd00:1::${i}`), '2001:db8::9']
@@ -242,25 +267,42 @@ const slice = (index: number) =>
 const tuple = <T>(make: (index: number) => fc.Arbitrary<T>, count: number): fc.Arbitrary<T[]> =>
   fc.tuple(...Array.from({ length: count }, (_, i) => make(i)))
 
+/** Kubernetes' policies: of some clusters many, of others none. */
+const theirs = fc.oneof(
+  { weight: 1, arbitrary: fc.constant([]) },
+  { weight: 3, arbitrary: tuple<object>(networkPolicy, 3) },
+  { weight: 2, arbitrary: tuple<object>(clusterPolicy, 3) },
+  { weight: 2, arbitrary: fc.tuple(networkPolicy(1), clusterPolicy(0), clusterPolicy(1)) },
+)
+
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc
-  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(slice, 4), tuple(policy, 6), tier)
-  .map(([pods, sets, slices, policies, t]) => {
+  .tuple(
+    tuple(pod, POD_COUNT),
+    tuple(networkSet, 3),
+    tuple(slice, 4),
+    tuple(policy, 6),
+    theirs,
+    fc.tuple(tier, workload),
+    baseline,
+  )
+  .map(([pods, sets, slices, policies, kubernetes, more, last]) => {
     const resources: Resource[] = []
-    for (const document of [...FIXED, t, ...pods, ...sets, ...slices, ...policies]) {
-      const decoded = decodeResource(document)
+    for (const document of [...FIXED, ...more, ...last, ...pods, ...sets, ...slices, ...policies, ...kubernetes]) {
+      // As a datastore holds them: Kubernetes' policies may then have rules that are not valid.
+      const decoded = decodeResource(document, { stored: true })
       if (decoded.ok) resources.push(decoded.value)
     }
     return snapshotOf(resources)
   })
 
-/** Addresses of pods and of the world outside. */
+/** Addresses of pods, the other workload, and of the world outside. */
 const peers4: Addr[] = [
-  ...Array.from({ length: POD_COUNT }, (_, i) => addr(`10.1.${i}.1`)),
+  ...Array.from({ length: POD_COUNT + 1 }, (_, i) => addr(`10.1.${i}.1`)),
   ...OUTSIDE.filter(a => familyOf(a) === 4),
 ]
 const peers6: Addr[] = [
-  ...Array.from({ length: POD_COUNT }, (_, i) => addr(`fd00:1::${i}`)),
+  ...Array.from({ length: POD_COUNT + 1 }, (_, i) => addr(`fd00:1::${i}`)),
   ...OUTSIDE.filter(a => familyOf(a) === 6),
 ]
 

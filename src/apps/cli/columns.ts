@@ -1,5 +1,6 @@
 // The columns of `get`, kind by kind: the headings, and what stands under them. Calico's kinds have calicoctl's columns.
 import { prefixBase } from '../../core/net/prefix.ts'
+import { clusterPeerText, selectorText } from '../../core/oracle/kubernetes-words.ts'
 import { podNetworks } from '../../core/resources/derive.ts'
 import { SERVICE_NAME_LABEL } from '../../core/resources/kinds/service.ts'
 import { find, KINDS, type Kind, type Resource, type ResourceOf, type Snapshot } from '../../core/resources/resource.ts'
@@ -159,6 +160,24 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
       CLUSTERTYPE: c => c.spec.clusterType ?? '',
       CALICOVERSION: c => c.spec.calicoVersion ?? '',
       DATASTOREREADY: c => (c.spec.datastoreReady === undefined ? '' : String(c.spec.datastoreReady)),
+    },
+  },
+  // As kubectl shows them.
+  KubernetesNetworkPolicy: {
+    ps: { NAME: name, 'POD-SELECTOR': p => selectorText(p.spec.podSelector) || '<none>' },
+    wide: {
+      NAME: name,
+      'POD-SELECTOR': p => selectorText(p.spec.podSelector) || '<none>',
+      TYPES: p => p.spec.policyTypes.join(','),
+    },
+  },
+  KubernetesClusterNetworkPolicy: {
+    ps: { NAME: name, TIER: p => p.spec.tier ?? '', PRIORITY: p => String(p.spec.priority) },
+    wide: {
+      NAME: name,
+      TIER: p => p.spec.tier ?? '',
+      PRIORITY: p => String(p.spec.priority),
+      SUBJECT: p => clusterPeerText(p.spec.subject),
     },
   },
   Namespace: { ps: NAME },

@@ -202,7 +202,7 @@ ports: [{port: 8080}]
   assert.equal((await gingham(['delete', '-f', '-'], slice)).code, 0)
 })
 
-test('what has no effect yet is told, what would cut pods off is refused, and kinds of Kubernetes are not taken for ours', async () => {
+test('what has no effect yet is told, what would cut pods off is refused', async () => {
   const { gingham } = shell()
   const pod = (more: string): string =>
     `apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations: {${more}}\nspec: {nodeName: node-a}\n`
@@ -221,17 +221,6 @@ test('what has no effect yet is told, what would cut pods off is refused, and ki
   assert.equal(pool.code, 1)
   assert.match(pool.err, /spec\.vxlanMode: .* not routed between nodes \(fix: set vxlanMode: Never/)
   assert.match(pool.err, /nothing was written/)
-
-  // A policy of Kubernetes neither becomes one of Calico nor stands for it when it is deleted.
-  await gingham(['apply', '-f', '-'], v3('NetworkPolicy', ''))
-  const theirs =
-    'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: default}\nspec: {podSelector: {}}\n'
-  for (const verb of ['apply', 'delete', 'get']) {
-    const { code, err } = await gingham([verb, '-f', '-'], theirs)
-    assert.equal(code, 1, verb)
-    assert.match(err, /Kubernetes' own NetworkPolicy \(networking\.k8s\.io\/v1\) is not supported yet/)
-  }
-  assert.match((await gingham(['get', 'networkpolicy'])).out, /\ndefault /)
 })
 
 test('a pod keeps its addresses when it is applied without them', async () => {

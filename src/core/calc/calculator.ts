@@ -4,6 +4,7 @@
 import type { Change } from '../base/change.ts'
 import type { Addr } from '../net/addr.ts'
 import { parsePrefix, prefixBase, prefixContains } from '../net/prefix.ts'
+import { kubernetesPolicyOf } from '../policy/kubernetes-policies.ts'
 import type { Policy, Tier } from '../policy/model.ts'
 import { comparePolicies, compareTiers, policyOf, profileOf, strayTier, tierOf } from '../policy/policies.ts'
 import { DIRECTIONS, type Direction, printKey, type ResourceKey, splitKey } from '../resources/cause.ts'
@@ -102,7 +103,11 @@ export class Calculator {
           break
         case 'NetworkPolicy':
         case 'GlobalNetworkPolicy':
-          this.#setPolicy(key, value as ResourceOf<'NetworkPolicy'> | undefined)
+          this.#setPolicy(key, value && policyOf(value as ResourceOf<'NetworkPolicy'>))
+          break
+        case 'KubernetesNetworkPolicy':
+        case 'KubernetesClusterNetworkPolicy':
+          this.#setPolicy(key, value && kubernetesPolicyOf(value as ResourceOf<'KubernetesNetworkPolicy'>))
           break
         case 'IPPool':
         case 'FelixConfiguration':
@@ -191,12 +196,8 @@ export class Calculator {
     for (const local of this.#local.keys()) this.#dirty.add(local)
   }
 
-  #setPolicy(
-    key: ResourceKey,
-    value: ResourceOf<'NetworkPolicy'> | ResourceOf<'GlobalNetworkPolicy'> | undefined,
-  ): void {
+  #setPolicy(key: ResourceKey, made: ReturnType<typeof policyOf>): void {
     const old = this.#policies.get(key)?.policy.selector
-    const made = value && policyOf(value)
     this.#note(key, made?.problem)
     if (made) this.#policies.set(key, { policy: made.policy, lists: listsOf(printKey(key), made.policy.rules) })
     else this.#policies.delete(key)

@@ -1,5 +1,6 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
+import { isKubernetes } from '../oracle/order.ts'
 import { type Direction, splitKey } from '../resources/cause.ts'
 import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
@@ -15,8 +16,9 @@ import {
   type Snapshot,
   type Tier,
 } from '../resources/resource.ts'
+import { describeKubernetes, kubernetesSubject } from './kubernetes.ts'
 import { isUnconditional, namespaceWords, onlyPeer, ruleWords } from './rule-words.ts'
-import { list, plural, things } from './words.ts'
+import { cut, list, plural, things } from './words.ts'
 
 export type Verb = 'created' | 'updated' | 'unchanged' | 'deleted' | 'valid'
 
@@ -39,6 +41,8 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   ServiceAccount: 'Service account',
   Pod: 'Pod',
   Service: 'Service',
+  KubernetesNetworkPolicy: "Kubernetes' network policy",
+  KubernetesClusterNetworkPolicy: 'Cluster network policy',
   EndpointSlice: 'Endpoint slice',
 }
 
@@ -54,8 +58,10 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
 const isPolicy = (resource: Resource): resource is Policy =>
   resource.kind === 'NetworkPolicy' || resource.kind === 'GlobalNetworkPolicy'
 
-const farewell = (resource: Resource): string =>
-  isPolicy(resource) ? `It no longer applies to ${subject(resource)}.` : ''
+function farewell(resource: Resource): string {
+  if (isPolicy(resource)) return `It no longer applies to ${subject(resource)}.`
+  return isKubernetes(resource) ? `It no longer applies to ${kubernetesSubject(resource)}.` : ''
+}
 
 function describe(resource: Resource, snapshot: Snapshot | undefined): string {
   switch (resource.kind) {
@@ -69,6 +75,9 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describeNets(resource.spec.nets ?? [])
     case 'IPPool':
       return describePool(resource)
+    case 'KubernetesNetworkPolicy':
+    case 'KubernetesClusterNetworkPolicy':
+      return describeKubernetes(resource)
     case 'Service':
       return 'Policies that name it mean its endpoints, never its own address.'
     case 'EndpointSlice':
@@ -128,13 +137,6 @@ function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string 
   }
   return aspects.map((aspect, i) => describeAspect(aspect, { who, denies, end, namespaced, peer: peers[i] })).join(' ')
 }
-
-/** So many rules are told one by one; more make a sentence that nobody reads. */
-const TOLD = 5
-
-/** The first ones of many, and a word about how many are left out. One more than can be told is told too. */
-const cut = (words: readonly string[], rest: (n: number) => string): string[] =>
-  words.length <= TOLD + 1 ? [...words] : [...words.slice(0, TOLD), rest(words.length - TOLD)]
 
 type AspectContext = {
   readonly who: string

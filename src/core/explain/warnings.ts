@@ -2,8 +2,9 @@
 // it is what people look for afterwards for hours.
 import type { Problem } from '../base/problem.ts'
 import { serviceOf, sideSelects } from '../oracle/entity.ts'
+import { type Pod, podsAmong } from '../oracle/kubernetes-pods.ts'
 import { type Endpoint, endpointsOf, type Member, setsOf } from '../oracle/members.ts'
-import { appliesTo } from '../oracle/order.ts'
+import { appliesTo, isKubernetes } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
 import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
@@ -16,6 +17,7 @@ import {
   type Service,
   type Snapshot,
 } from '../resources/resource.ts'
+import { kubernetesWarnings } from './kubernetes.ts'
 import { withoutEffect } from './no-effect.ts'
 import { isUnconditional } from './rule-words.ts'
 import { plural } from './words.ts'
@@ -28,6 +30,7 @@ export type Survey = {
   readonly members: readonly Member[]
   /** `namespace/name` of the services that have endpoints, and of all that there are. */
   readonly served: ReadonlySet<string>
+  readonly pods: readonly Pod[]
   readonly services: ReadonlySet<string>
 }
 
@@ -39,12 +42,14 @@ export function survey(snapshot: Snapshot): Survey {
     endpoints,
     members: [...endpoints, ...setsOf(resources)],
     served: new Set(slices.map(({ metadata }) => `${metadata.namespace}/${metadata.labels?.[SERVICE_NAME_LABEL]}`)),
+    pods: podsAmong(resources, endpoints),
     services: new Set([...ofKind(resources, 'Service')].map(nameOf)),
   }
 }
 
 /** What has no effect, with the place in the resource. Without a survey only what the resource itself shows. */
 export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
+  if (isKubernetes(resource)) return kubernetesWarnings(resource, surroundings?.pods)
   if (resource.kind === 'Service' && surroundings) return withoutEndpoints(resource, surroundings)
   if (resource.kind !== 'NetworkPolicy' && resource.kind !== 'GlobalNetworkPolicy') return withoutEffect(resource)
   const found = [...switchedOff(resource), ...neverReached(resource)]

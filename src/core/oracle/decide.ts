@@ -17,8 +17,9 @@ import { derived } from '../resources/derive.ts'
 import { find, keyOf, type PolicyRule as Rule, type Snapshot } from '../resources/resource.ts'
 import { type Case, ruleFailures, unjudged } from './criteria.ts'
 import type { Decision, DirectionDecision, Step } from './decision.ts'
+import { kubernetesVerdicts, type Verdict } from './kubernetes-policy.ts'
 import { type Endpoint, endpointAt, membersAt } from './members.ts'
-import { appliesTo, hasDirection, policiesOfTier, tiersInOrder } from './order.ts'
+import { governs, hasDirection, isKubernetes, policiesOfTier, tiersInOrder } from './order.ts'
 import { printRuleText } from './rule-text.ts'
 import { servedAt } from './services.ts'
 
@@ -77,7 +78,7 @@ function decideDirection(
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
   for (const tier of tiersInOrder(resources)) {
-    const selecting = policiesOfTier(resources, tier.name).filter(policy => appliesTo(policy)(endpoint.labels))
+    const selecting = policiesOfTier(resources, tier.name).filter(policy => governs(policy, endpoint, resources))
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))
@@ -88,6 +89,13 @@ function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Directi
       const key = keyOf(policy)
       search.trail.push({ kind: 'policy', policy: key, considered })
       if (!considered) continue
+      if (isKubernetes(policy)) {
+        found = searchKubernetes(kubernetesVerdicts(policy, direction, { resources, judged: search.judged }), {
+          ...{ policy: key, direction, search },
+        })
+        if (found.kind !== 'nothing') break
+        continue
+      }
       const rules = policy.spec[direction] ?? []
       found = searchRules({ policy: key, rules, namespace: policy.metadata.namespace, direction }, search)
       if (found.kind !== 'nothing') break
@@ -118,6 +126,18 @@ function searchProfiles(
     if (found.kind === 'decided') return found.cause
   }
   return undefined
+}
+
+type KubernetesSearch = { readonly policy: ResourceKey; readonly direction: Direction; readonly search: Search }
+
+function searchKubernetes(verdicts: readonly Verdict[], { policy, direction, search }: KubernetesSearch): Found {
+  for (const { index, action, text, failures } of verdicts) {
+    const rule: RuleRef = { policy, direction, index }
+    search.trail.push({ kind: 'rule', rule, action, text, failures })
+    if (failures.length > 0) continue
+    return action === 'Pass' ? { kind: 'pass' } : { kind: 'decided', cause: { kind: 'rule', rule, action } }
+  }
+  return { kind: 'nothing' }
 }
 
 type RuleList = {

@@ -2,7 +2,7 @@
 // the other way round. The four tiered policy kinds carry their name once more in an annotation, which people never see.
 import { failed, ok, type Problem, type Result } from '../base/problem.ts'
 import { type ResourceKey, resourceKey, splitKey } from './cause.ts'
-import { decodeResource, KIND_NAMES, KINDS, type Kind, keyOf, type Resource, schemaOf } from './resource.ts'
+import { decodeResource, documentOf, KIND_NAMES, KINDS, type Kind, keyOf, type Resource, schemaOf } from './resource.ts'
 
 const METADATA_ANNOTATION = 'projectcalico.org/metadata'
 const TIERED: readonly string[] = ['NetworkPolicy', 'GlobalNetworkPolicy']
@@ -38,7 +38,7 @@ export function encodeResource(resource: Resource): string {
   const { resourceVersion: _, ...metadata } = resource.metadata
   const stored = { ...resource, metadata: TIERED.includes(resource.kind) ? withAnnotation(metadata) : metadata }
   // Parsing puts the fields into the order of the schema, whatever order they were built in.
-  return goJson(schemaOf(resource.kind).parse(stored))
+  return goJson(documentOf(schemaOf(resource.kind).parse(stored) as Resource))
 }
 
 type AnyMetadata = { readonly name: string; readonly annotations?: Readonly<Record<string, string>> | undefined }
@@ -81,7 +81,7 @@ export function decodeStored(key: string, text: string, modRevision: number): Re
 function tolerant(document: Fields, kind: string): Result<Stored> {
   const unknown: Problem[] = []
   for (;;) {
-    const decoded = decodeResource(document)
+    const decoded = decodeResource(document, { stored: true })
     if (decoded.ok) {
       if (decoded.value.kind === kind) return ok({ resource: decoded.value, unknown })
       return failed({ path: 'kind', message: `is ${decoded.value.kind} under a key of ${kind}` })
@@ -96,7 +96,7 @@ function tolerant(document: Fields, kind: string): Result<Stored> {
 }
 
 const isPassable = ({ path, message }: Problem): boolean =>
-  message.startsWith('unknown field ') && !/^spec\.(ingress|egress)\[/.test(path)
+  message.startsWith('unknown field ') && !/^spec\.((ingress|egress)\[|podSelector\.|subject\.)/.test(path)
 
 /** Deletes the field at a path such as `spec.nets[3].extra`; false if it is not there. */
 function removeAt(document: Fields, path: string): boolean {

@@ -20,12 +20,24 @@ export const kubernetesHead = <K extends string, V extends string>(kind: K, apiV
   }),
 })
 
+/** The label that the API server gives to every namespace: policies select namespaces by their names with it. */
+const NAME_LABEL = 'kubernetes.io/metadata.name'
+
+type Named = {
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> | undefined }
+}
+function named<N extends Named>(resource: N): N {
+  const { metadata } = resource
+  if (metadata.name === '' || metadata.labels?.[NAME_LABEL] === metadata.name) return resource
+  return { ...resource, metadata: { ...metadata, labels: { ...metadata.labels, [NAME_LABEL]: metadata.name } } }
+}
+
 export const namespace = kubernetesKind({
   kind: 'Namespace',
   plural: 'namespaces',
   namespaced: false,
   aliases: ['ns'],
-  schema: z.looseObject(kubernetesHead('Namespace', 'v1')),
+  schema: z.looseObject(kubernetesHead('Namespace', 'v1')).transform(named),
 })
 
 export const serviceAccount = kubernetesKind({
