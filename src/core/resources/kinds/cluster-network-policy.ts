@@ -110,10 +110,7 @@ function judgeRule(input: Readonly<Record<string, unknown>>, { direction, index 
   const parsed = schema.safeParse(input)
   if (!parsed.success) {
     const action = CLUSTER_ACTIONS.find(known => known === input.action)
-    const problems = describeIssues(parsed.error.issues, { schema, input }).map(problem => ({
-      ...problem,
-      path: problem.path === '' ? path : `${path}.${problem.path}`,
-    }))
+    const problems = describeIssues(parsed.error.issues, { schema, input, at: path })
     return { index, name: undefined, action, peers: [], protocols: [], problems }
   }
   const { name, action, protocols = [], ...rest } = parsed.data

@@ -101,11 +101,7 @@ function judgeRule(input: unknown, { direction, index }: Place): JudgedRule {
   const schema = RULES[direction]
   const parsed = schema.safeParse(input)
   if (!parsed.success) {
-    const problems = describeIssues(parsed.error.issues, { schema, input }).map(problem => ({
-      ...problem,
-      path: problem.path.startsWith('[') ? path + problem.path : problem.path === '' ? path : `${path}.${problem.path}`,
-    }))
-    return { index, peers: [], ports: [], problems }
+    return { index, peers: [], ports: [], problems: describeIssues(parsed.error.issues, { schema, input, at: path }) }
   }
   const { ports = [], ...rest } = parsed.data
   const field = direction === 'ingress' ? 'from' : 'to'
