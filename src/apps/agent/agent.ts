@@ -224,7 +224,11 @@ export class Agent {
   #count(): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
-    this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
+    this.#metrics.clusterPolicies.set(
+      (['NetworkPolicy', 'GlobalNetworkPolicy', 'KubernetesNetworkPolicy', 'KubernetesClusterNetworkPolicy'] as const)
+        .map(count)
+        .reduce((a, b) => a + b),
+    )
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
   }

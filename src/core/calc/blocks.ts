@@ -64,7 +64,7 @@ export class Blocks {
     const shared = this.#shared[list.anyFamily ? 'any' : family]
     if (shared.get(list) === block) shared.delete(list)
     for (const id of block.sets) this.#sets.release(id)
-    for (const scope of block.scopes) this.#sets.releasePortName(scope)
+    for (const scope of block.scopes) this.#sets.releasePorts(scope)
   }
 
   /** The next `acquire` resolves anew what speaks of these; who holds the old block keeps it until it is released. */
@@ -86,6 +86,13 @@ export class Blocks {
       nets: nets => note(this.#sets.acquireNets(nets)),
       portName: (name, selector) => {
         const { scope, terms } = this.#sets.acquirePortName(name, selector)
+        scopes.push(scope)
+        for (const term of terms) note(term.peerIn!)
+        return terms
+      },
+      service: service => note(this.#sets.acquireService(service)),
+      servicePorts: service => {
+        const { scope, terms } = this.#sets.acquireServicePorts(service)
         scopes.push(scope)
         for (const term of terms) note(term.peerIn!)
         return terms
