@@ -55,6 +55,8 @@ const ROW_MAPS = {
   by_type6: { key: ['classid', 'icmpv6_type'], value: 'verdict' },
   by_proto: { key: ['classid', 'inet_proto'], value: 'verdict' },
   by_row: { key: ['classid'], value: 'verdict' },
+  /** Rows without finer keys. Apart from the others: the kernel checks a map's verdicts once for each rule that asks it. */
+  by_plain: { key: ['classid'], value: 'verdict' },
 } as const satisfies Record<string, Shape>
 
 export type RowMapName = keyof typeof ROW_MAPS
@@ -128,7 +130,7 @@ function decideChain(direction: Direction): NftChain {
   return {
     name: decideIn(direction),
     rules: [
-      rule(isPlain, ask('by_row')),
+      rule(isPlain, ask('by_plain')),
       rule(ask('by_port', L4, 'th dport')),
       rule(ask('by_range', L4, 'th dport')),
       rule(ask('by_code4', 'icmp type', 'icmp code')),
