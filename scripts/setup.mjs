@@ -9,7 +9,13 @@ import { checkMachine, checkNftables } from './machine.mjs'
 import { installNpmPackages, npmPackagesPresent } from './npm-packages.mjs'
 import { main, ROOT, SetUpError } from './run.mjs'
 
-const COMMANDS = { lab: 'npm start', test: 'npm test', image: 'npm run image', kubernetes: 'npm start -- --kubernetes' }
+const COMMANDS = {
+  lab: 'npm start',
+  test: 'npm test',
+  image: 'npm run image',
+  bench: 'npm run bench',
+  kubernetes: 'npm start -- --kubernetes',
+}
 
 const say = text => console.log(`[set-up] ${text}`)
 
@@ -52,7 +58,7 @@ const STEPS = [
   }),
 ]
 
-/** Prepares this machine. `for` is what for: `lab`, `test`, `image` or `kubernetes`; throws a `SetUpError` with the fix in it. */
+/** Prepares this machine. `for` is what for: `lab`, `test`, `bench`, `image` or `kubernetes`; throws a `SetUpError` with the fix in it. */
 export async function setUp({ for: purpose }) {
   checkMachine(COMMANDS[purpose])
   for (const step of STEPS) {

@@ -54,6 +54,16 @@ const EXAMPLES: readonly { file: string; says: readonly RegExp[] }[] = [
   { file: 'isolate-namespace.yaml', says: [/created/] },
   { file: 'ports-and-ping.yaml', says: [/created/] },
   { file: 'quarantine-tier.yaml', says: [/created/] },
+  {
+    file: 'kubernetes-network-policy.yaml',
+    says: [
+      /^Kubernetes' network policy 'default-deny-ingress' created in namespace 'prod'\. It isolates all pods of the namespace: no ingress traffic is allowed unless another policy allows it\.$/m,
+    ],
+  },
+  {
+    file: 'cluster-network-policy.yaml',
+    says: [/^Cluster network policy 'prod-apart' created\. .* It is judged only where/m],
+  },
 ]
 
 for (const { file, says } of EXAMPLES) {

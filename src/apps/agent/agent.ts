@@ -88,7 +88,6 @@ export class Agent {
         this.#waiters.wake()
         if (this.#view?.inSync) this.#nodeStart.ready()
       },
-      onWritten: () => this.#tableWatch?.wrote(),
       own: options.ownTable,
     })
     this.#collector = new IpamCollector({
@@ -152,6 +151,8 @@ export class Agent {
       node: this.#options.node,
       log: this.#log,
       metrics: this.#metrics,
+      dataplane: this.#dataplane,
+      resources: () => this.#resources,
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.beforeScrape = () => this.#count()
@@ -159,6 +160,7 @@ export class Agent {
     this.#stopServing = await serve(
       {
         status: () => this.#status(),
+        notReady: () => this.#notReady(),
         counters: () => this.#counters(),
         cni: (headers, body) => this.#cniSpool.serve(headers, body),
         metrics: this.#metrics,
@@ -220,7 +222,11 @@ export class Agent {
   #count(): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
-    this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
+    this.#metrics.clusterPolicies.set(
+      (['NetworkPolicy', 'GlobalNetworkPolicy', 'KubernetesNetworkPolicy', 'KubernetesClusterNetworkPolicy'] as const)
+        .map(count)
+        .reduce((a, b) => a + b),
+    )
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
   }
@@ -251,6 +257,19 @@ export class Agent {
     return outcomeCounters(this.#dataplane.outcomes(), this.#nft.readCounters(NFT_TABLE))
   }
 
+  /**
+   * Why no pod should be sent here, and nobody rely on this node's policy. What the proof does not understand, and a proof
+   * that cannot be made, are said as problems and are none of these: nothing is known to be wrong.
+   */
+  #notReady(): string[] {
+    const { programmed } = this.#dataplane.status()
+    return [
+      ...(this.#view?.inSync ? [] : ['the datastore was not read yet']),
+      ...(programmed ? [] : ['policy is not programmed']),
+      ...(this.#proof?.status().differs ? ['the kernel does not do what the resources say'] : []),
+    ]
+  }
+
   async #status() {
     const dataplane = this.#dataplane.status()
     const problems = [
@@ -267,12 +286,14 @@ export class Agent {
     const inSync = this.#view?.inSync ?? false
     const proof = this.#proof?.status()
     this.#metrics.problems.set(problems.length)
+    const notReady = this.#notReady()
     return {
       node: this.#options.node,
       version: VERSION,
       pid: process.pid,
       uptimeSeconds: Math.round(process.uptime()),
-      ready: inSync && dataplane.programmed,
+      ready: notReady.length === 0,
+      notReady,
       datastore: { connected: this.#connected, inSync, revision: this.#view?.revision ?? 0 },
       lastKnown: this.#lastKnown.status,
       dataplane: {

@@ -21,22 +21,23 @@ import {
   type PodWiring,
   readPodLink,
 } from '../../io/cni/pod-network.ts'
-import { giveAddresses } from './cni-addresses.ts'
-import { type CniDeps, requireReady, step, type Workload } from './cni-deps.ts'
+import { giveAddresses, readSurroundings, type Surroundings } from './cni-addresses.ts'
+import { ahead, type CniDeps, requireReady, step, type Workload } from './cni-deps.ts'
 
 type Undo = { readonly what: string; readonly run: () => unknown }
 
-/** Gives the result. `findWorkload` is asked once the datastore is known to be ready. */
+/** Gives the result. What `findWorkload` finds counts once the datastore is known to be ready. */
 export async function add(
   deps: CniDeps,
   request: AddRequest,
   findWorkload: () => Promise<Workload>,
 ): Promise<CniResult> {
+  const [found, surroundings] = [ahead(findWorkload()), ahead(readSurroundings(deps))]
   await requireReady(deps)
-  const workload = await findWorkload()
+  const workload = await found
   const undo: Undo[] = []
   try {
-    return await build(deps, request, { workload, undo })
+    return await build(deps, request, { workload, surroundings, undo })
   } catch (error) {
     for (const { what, run } of undo.reverse()) {
       try {
@@ -52,12 +53,12 @@ export async function add(
 async function build(
   deps: CniDeps,
   { config, attachment, prevResult }: AddRequest,
-  { workload, undo }: { workload: Workload; undo: Undo[] },
+  { workload, surroundings, undo }: { workload: Workload; surroundings: Promise<Surroundings>; undo: Undo[] },
 ): Promise<CniResult> {
   const handle = handleOf(config.name, attachment.containerId)
   undo.push({ what: 'the allocation of addresses', run: () => deps.ipam.releaseByHandle(handle) })
   const addresses = await step(`cannot allocate addresses for ${workload.title}`, () =>
-    giveAddresses(deps, handle, workload),
+    giveAddresses(deps, handle, { workload, surroundings }),
   )
   if (addresses.some(address => familyOf(address) === 6) && !hasIpv6(deps)) {
     throw new CniError(

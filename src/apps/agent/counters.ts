@@ -19,12 +19,12 @@ export const STAGED = 'staged: '
 export function outcomeCounters(outcomes: Iterable<Outcome>, counters: ChainCounters): OutcomeCounter[] {
   return [...outcomes].flatMap(outcome => {
     const found = counters.get(outcome.name) ?? []
-    const decisions = outcome.steps.filter(s => s.kind !== 'log')
-    return decisions.flatMap((step, i): OutcomeCounter[] => {
+    const counted = outcome.steps.flatMap(s => (s.kind === 'log' || !s.cause ? [] : [{ ...s, cause: s.cause }]))
+    return counted.flatMap((step, i): OutcomeCounter[] => {
       const counter = found[i]
       if (!counter) return []
       const { packets, bytes } = counter
-      const cause = `${step.kind === 'staged' ? STAGED : ''}${printCause(step.cause)}`
+      const cause = `${step.kind === 'decide' ? '' : STAGED}${printCause(step.cause)}`
       return [{ cause, direction: outcome.direction, chain: outcome.name, packets, bytes }]
     })
   })

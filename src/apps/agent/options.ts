@@ -53,7 +53,7 @@ Usage: agent [options]
   --cni-socket PATH    a link to the agent's socket, where the CNI plugin finds it (default ${DEFAULT_CNI_SOCKET}
                        with the default run folder, else none)
   --no-cni-socket      make no such link
-  --listen HOST:PORT   serve /healthz, /readyz and /metrics over TCP too
+  --listen HOST:PORT   serve /liveness, /readiness and /metrics over TCP too
 
 Environment, as Calico's: NODENAME, DATASTORE_TYPE=kubernetes, IP, IP6, IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD,
 AUTODETECT_POLL_INTERVAL, AS, CALICO_IPV4POOL_CIDR and the others of pools, NO_DEFAULT_POOLS.

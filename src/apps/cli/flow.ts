@@ -42,6 +42,15 @@ export function findEnd(text: string, resources: Snapshot, namespace: string): E
   throw new CommandError(`there is no pod ${wanted} (${hint})`)
 }
 
+/** `namespace/name` of the service whose own address this is. */
+export function serviceWithAddress(text: string, resources: Snapshot): string | undefined {
+  const addr = parseAddr(text)
+  const found = [...ofKind(resources, 'Service')].find(({ spec }) =>
+    [spec.clusterIP ?? '', ...(spec.clusterIPs ?? [])].some(own => addr !== undefined && parseAddr(own) === addr),
+  )
+  return found && `${found.metadata.namespace}/${found.metadata.name}`
+}
+
 /** What is to be carried: a protocol with a port or a port's name, ICMP with type and code. */
 export type Service = {
   readonly protocol: number | 'icmp'

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { parseAllDocuments } from 'yaml'
+import { AGENT_RULES } from '../../core/install/access.ts'
+import { COLLECTIONS } from '../../core/kubernetes/collection.ts'
 import { printManifest } from './install.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')
@@ -79,6 +81,15 @@ describe('gingham install manifest', () => {
         if (resources.includes('*'))
           assert.deepEqual([apiGroups, verbs], [['crd.projectcalico.org'], ['get', 'list', 'watch']])
       }
+    }
+  })
+
+  it('lets the agent read every kind that it follows: one that it may not would keep it from ever being in sync', () => {
+    const readable = AGENT_RULES.filter(({ verbs }) => ['list', 'watch'].every(verb => verbs.includes(verb)))
+    for (const { root, plural } of COLLECTIONS) {
+      const [, , group = ''] = root.startsWith('/apis/') ? root.split('/') : []
+      const rule = readable.find(({ apiGroups, resources }) => apiGroups.includes(group) && resources.includes(plural))
+      assert.ok(rule, `${group}/${plural}`)
     }
   })
 })

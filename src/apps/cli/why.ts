@@ -8,7 +8,7 @@ import { derived } from '../../core/resources/derive.ts'
 import type { Snapshot } from '../../core/resources/resource.ts'
 import type { Agents } from './agents.ts'
 import type { Client } from './client.ts'
-import { findEnd, packetsOf, parseService } from './flow.ts'
+import { findEnd, packetsOf, parseService, serviceWithAddress } from './flow.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
 export type WhyOptions = {
@@ -58,6 +58,12 @@ export async function why(question: Question, { client, agents, terminal, option
       return { decision, staged, kernel: await gather(decision, staged, { snapshot, agents }) }
     }),
   )
+  const service = serviceWithAddress(question.destination, snapshot)
+  if (service !== undefined) {
+    terminal.err(
+      `note: ${question.destination} is the address of service ${service}. It becomes that of an endpoint before policies are asked: ask about that one\n`,
+    )
+  }
   for (const problem of problems) terminal.err(`warning: not considered, as it cannot be read: ${problem}\n`)
   if (options.output === 'json') {
     const told = answers.map(({ decision, staged, kernel }) => {

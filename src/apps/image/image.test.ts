@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { encodeImage, type Image } from './image.ts'
-import { programEntries } from './programs.ts'
+import { BUNDLES, programEntries } from './programs.ts'
 import { encodeTar } from './tar.ts'
 import { unpack } from './unpack.ts'
 
@@ -84,5 +84,17 @@ describe('the programs in the image', () => {
       assert.match(help('install-cni.js'), /Installs the CNI plugin/)
       assert.match(help('gingham.js'), /Networking and network security/)
     })
+  })
+
+  it('include every file that a thread is started from', () => {
+    const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter(f =>
+      /(?<!\.test)\.ts$/.test(f),
+    )
+    const started = files.flatMap(file => {
+      const text = readFileSync(join(ROOT, 'src', file), 'utf8')
+      return [...text.matchAll(/\b(?:aside|startWorker)\('([^']+)', import\.meta\.url/g)].map(match => match[1]!)
+    })
+    assert.ok(started.length >= 3)
+    for (const name of started) assert.ok(Object.hasOwn(BUNDLES, name), `${name} is not among the bundles`)
   })
 })

@@ -12,10 +12,11 @@ export const HOME = 'opt/gingham'
 export const NODE_PATH = 'usr/bin/node'
 
 /** The bundle's name, and the module that it begins with. Threads are started from files of their own beside the others. */
-const BUNDLES: Readonly<Record<string, string>> = {
+export const BUNDLES: Readonly<Record<string, string>> = {
   agent: 'src/apps/agent/main.ts',
   'proof-worker': 'src/apps/agent/proof-worker.ts',
   'link-reaper': 'src/io/kernel/link-reaper.ts',
+  conntrack: 'src/io/kernel/conntrack.ts',
   'install-cni': 'src/apps/cni/install.ts',
   gingham: 'src/apps/cli/main.ts',
 }

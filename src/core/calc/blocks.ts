@@ -24,19 +24,24 @@ export type RuleList = {
   readonly rules: readonly Rule[]
   /** Whether endpoints may see it differently. */
   readonly ownSensitive: boolean
+  /** Whether both families see it alike. */
+  readonly anyFamily: boolean
 }
 
-export const ruleList = (name: string, direction: Direction, rules: readonly Rule[]): RuleList => ({
-  name,
-  direction,
-  rules,
-  ownSensitive: rules.some(r => hasOwnSide(r, direction)),
-})
+export function ruleList(name: string, direction: Direction, rules: readonly Rule[]): RuleList {
+  const ownSensitive = rules.some(r => hasOwnSide(r, direction))
+  const anyFamily = !ownSensitive && rules.every(r => FAMILIES.every(f => r.families.includes(f)))
+  return { name, direction, rules, ownSensitive, anyFamily }
+}
 
 export class Blocks {
   readonly #sets: ActiveSets
-  /** Shared blocks, by rule list and family. */
-  readonly #shared: Readonly<Record<Family, Map<RuleList, Block>>> = { 4: new Map(), 6: new Map() }
+  /** Shared blocks, by family and rule list; what both families see alike is one block. */
+  readonly #shared: Readonly<Record<Family | 'any', Map<RuleList, Block>>> = {
+    4: new Map(),
+    6: new Map(),
+    any: new Map(),
+  }
   /** Which selectors a source asks of own addresses. */
   readonly #selects: SetSource['selects']
 
@@ -46,24 +51,26 @@ export class Blocks {
   }
 
   acquire(list: RuleList, family: Family, self: Labelled): Block {
-    const shared = list.ownSensitive ? undefined : this.#shared[family].get(list)
-    const block = shared ?? this.#resolve(list, family, self)
+    const shared = this.#shared[list.anyFamily ? 'any' : family]
+    const known = list.ownSensitive ? undefined : shared.get(list)
+    const block = known ?? this.#resolve(list, family, self)
     block.users++
-    if (!shared && !list.ownSensitive) this.#shared[family].set(list, block)
+    if (!known && !list.ownSensitive) shared.set(list, block)
     return block
   }
 
   release(list: RuleList, family: Family, block: Block): void {
     if (--block.users > 0) return
-    if (this.#shared[family].get(list) === block) this.#shared[family].delete(list)
+    const shared = this.#shared[list.anyFamily ? 'any' : family]
+    if (shared.get(list) === block) shared.delete(list)
     for (const id of block.sets) this.#sets.release(id)
-    for (const scope of block.scopes) this.#sets.releasePortName(scope)
+    for (const scope of block.scopes) this.#sets.releasePorts(scope)
   }
 
   /** The next `acquire` resolves anew what speaks of these; who holds the old block keeps it until it is released. */
   renew(speaks: (block: Block) => boolean): void {
-    for (const family of FAMILIES) {
-      for (const [list, block] of this.#shared[family]) if (speaks(block)) this.#shared[family].delete(list)
+    for (const shared of Object.values(this.#shared)) {
+      for (const [list, block] of shared) if (speaks(block)) shared.delete(list)
     }
   }
 
@@ -79,6 +86,13 @@ export class Blocks {
       nets: nets => note(this.#sets.acquireNets(nets)),
       portName: (name, selector) => {
         const { scope, terms } = this.#sets.acquirePortName(name, selector)
+        scopes.push(scope)
+        for (const term of terms) note(term.peerIn!)
+        return terms
+      },
+      service: service => note(this.#sets.acquireService(service)),
+      servicePorts: service => {
+        const { scope, terms } = this.#sets.acquireServicePorts(service)
         scopes.push(scope)
         for (const term of terms) note(term.peerIn!)
         return terms

@@ -4,6 +4,7 @@
 import type { Change } from '../base/change.ts'
 import type { Addr } from '../net/addr.ts'
 import { parsePrefix, prefixBase, prefixContains } from '../net/prefix.ts'
+import { kubernetesPolicyOf } from '../policy/kubernetes-policies.ts'
 import type { Policy, Tier } from '../policy/model.ts'
 import { comparePolicies, compareTiers, policyOf, profileOf, strayTier, tierOf } from '../policy/policies.ts'
 import { DIRECTIONS, type Direction, printKey, type ResourceKey, splitKey } from '../resources/cause.ts'
@@ -18,6 +19,7 @@ import { withStaged } from './guard.ts'
 import type { SetId } from './intent.ts'
 import { type Item, ItemIndex } from './items.ts'
 import { type NodeFacts, nodeFacts } from './node-facts.ts'
+import { sliceMembers } from './services.ts'
 import type { Labelled } from './sets.ts'
 
 type Lists = Readonly<Record<Direction, RuleList>>
@@ -84,6 +86,7 @@ export class Calculator {
   /** Brings the intent up to date; the changes are of derived resources (pods seen as endpoints). */
   apply(changes: Iterable<Change<ResourceKey, Resource>>): IntentDelta {
     let facts = false
+    this.#groups.nextEpoch()
     for (const { key, value } of changes) {
       switch (splitKey(key).kind) {
         case 'WorkloadEndpoint':
@@ -92,6 +95,9 @@ export class Calculator {
         case 'NetworkSet':
         case 'GlobalNetworkSet':
           this.#setNetworkSet(key, value as ResourceOf<'NetworkSet'> | undefined)
+          break
+        case 'EndpointSlice':
+          this.sets.setSlice(key, value && sliceMembers(value as ResourceOf<'EndpointSlice'>))
           break
         case 'Profile':
           this.#setProfile(key, value as ResourceOf<'Profile'> | undefined)
@@ -103,7 +109,11 @@ export class Calculator {
         case 'GlobalNetworkPolicy':
         case 'StagedNetworkPolicy':
         case 'StagedGlobalNetworkPolicy':
-          this.#setPolicy(key, value as TieredPolicy | undefined)
+          this.#setPolicy(key, value && policyOf(value as TieredPolicy))
+          break
+        case 'KubernetesNetworkPolicy':
+        case 'KubernetesClusterNetworkPolicy':
+          this.#setPolicy(key, value && kubernetesPolicyOf(value as ResourceOf<'KubernetesNetworkPolicy'>))
           break
         case 'IPPool':
         case 'FelixConfiguration':
@@ -124,14 +134,19 @@ export class Calculator {
     return { endpoints, groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts }
   }
 
+  /** The number of the last `apply`. */
+  get epoch(): number {
+    return this.#groups.epoch
+  }
+
   /** Whether something is kept only for packets that may still meet what was before. */
   get unsettled(): boolean {
     return this.#groups.unsettled
   }
 
-  /** Gives up what was kept; to be called when the kernel has moved on. No verdict changes by it. */
-  settle(): IntentDelta {
-    this.#groups.settle()
+  /** Gives up what `apply` up to that epoch kept; to be called when the kernel has moved on. No verdict changes by it. */
+  settle(epoch: number): IntentDelta {
+    this.#groups.settle(epoch)
     return { endpoints: new Set(), groups: this.#groups.takeChanged(), members: this.sets.takeMembers(), facts: false }
   }
 
@@ -192,9 +207,8 @@ export class Calculator {
     for (const local of this.#local.keys()) this.#dirty.add(local)
   }
 
-  #setPolicy(key: ResourceKey, value: TieredPolicy | undefined): void {
+  #setPolicy(key: ResourceKey, made: ReturnType<typeof policyOf>): void {
     const old = this.#policies.get(key)?.policy
-    const made = value && policyOf(value)
     this.#note(key, made?.problem)
     if (made) this.#policies.set(key, { policy: made.policy, lists: listsOf(printKey(key), made.policy.rules) })
     else this.#policies.delete(key)

@@ -9,6 +9,7 @@ import { find, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../re
 import { guardOf } from './guard.ts'
 import type { Intent, LocalEndpoint } from './intent.ts'
 import { nodeFacts } from './node-facts.ts'
+import { SliceIndex, sliceMembers } from './services.ts'
 import { type Labelled, SetCollector } from './sets.ts'
 
 type Endpoint = { readonly resource: WorkloadEndpoint; readonly labelled: Labelled & { profiles: readonly string[] } }
@@ -51,7 +52,9 @@ export function computeIntent(snapshot: Snapshot, node: string): Intent {
   const profile: ProfileLookup = name => find(snapshot, 'Profile', { name })
   const policies = policiesOf(snapshot)
   const endpoints = endpointsOf(snapshot, profile)
-  const sets = new SetCollector([...endpoints.map(e => e.labelled), ...networkSetsOf(snapshot, profile)])
+  const slices = new SliceIndex()
+  for (const slice of ofKind(snapshot, 'EndpointSlice')) slices.set(keyOf(slice), sliceMembers(slice))
+  const sets = new SetCollector([...endpoints.map(e => e.labelled), ...networkSetsOf(snapshot, profile)], slices)
   const local: LocalEndpoint[] = []
   for (const { resource, labelled } of endpoints) {
     const { spec, metadata } = resource

@@ -38,9 +38,14 @@ export type LiveGroup = {
 
 type Member = { readonly key: ResourceKey; readonly self: Labelled }
 
+/** What is no longer wanted, and the epoch of the change that made it so. */
+type Held = { readonly epoch: number; readonly release: () => void }
+
 /**
  * Make before break: what a group held before an edit, and a group that lost its last endpoint, stay until `settle`. While
  * packets may still meet the old rules, their sets exist, so that an edit only ever refines the classes of addresses.
+ * Changes are counted in epochs; what an epoch made superfluous can be given up when the kernel has moved on from it,
+ * whatever came after.
  */
 export class Groups {
   readonly #blocks: Blocks
@@ -48,8 +53,11 @@ export class Groups {
   readonly #groups = new Map<string, LiveGroup>()
   #changed = new Set<LiveGroup>()
   #taken: ReadonlySet<LiveGroup> = new Set()
-  #held: (() => void)[] = []
-  readonly #empty = new Set<LiveGroup>()
+  #epoch = 0
+  /** The oldest first. */
+  readonly #held: Held[] = []
+  /** Groups without endpoints, by the epoch in which they lost the last one; the oldest first. */
+  readonly #empty = new Map<LiveGroup, number>()
 
   constructor(blocks: Blocks, selects: SetSource['selects']) {
     this.#blocks = blocks
@@ -60,21 +68,34 @@ export class Groups {
     return this.#groups.values()
   }
 
-  /** Whether there is something that `settle` would give back. */
+  /** The number of the change that is being made, or was made last. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** Another change begins. */
+  nextEpoch(): void {
+    this.#epoch++
+  }
+
+  /** Whether there is something that `settle` would give back, of whatever epoch. */
   get unsettled(): boolean {
     return this.#held.length > 0 || this.#empty.size > 0
   }
 
-  /** Gives back what nothing uses any more. To be called when the kernel has moved on. */
-  settle(): void {
-    for (const group of this.#empty) {
-      this.#replace(group, [])
+  /** Gives back what nothing uses any more since `epoch` or longer. To be called when the kernel has moved on from it. */
+  settle(epoch: number): void {
+    const kept = this.#held.findIndex(held => held.epoch > epoch)
+    const ripe = this.#held.splice(0, kept < 0 ? this.#held.length : kept)
+    for (const [group, since] of this.#empty) {
+      if (since > epoch) break
+      for (const family of FAMILIES) ripe.push({ epoch: since, release: this.#release(group, family) })
+      this.#build(group, [], undefined)
+      this.#empty.delete(group)
       this.#groups.delete(idOf(group.direction, group.identity))
       group.gone = true
     }
-    this.#empty.clear()
-    for (const release of this.#held) release()
-    this.#held = []
+    for (const { release } of ripe) release()
   }
 
   /** Groups that are new, whose rules changed, or that are gone, since the last call. */
@@ -110,7 +131,7 @@ export class Groups {
 
   leave(group: LiveGroup, key: ResourceKey): void {
     group.endpoints.delete(key)
-    if (group.endpoints.size === 0) this.#empty.add(group)
+    if (group.endpoints.size === 0) this.#empty.set(group, this.#epoch)
   }
 
   /** Resolves the blocks that speak of these port names again. Every endpoint must be in the group that it belongs to now. */
@@ -147,7 +168,7 @@ export class Groups {
 
   /** Gives a group its rules; what it held is given back by `settle`. */
   #replace(group: LiveGroup, sources: readonly LiveSource[], self?: Labelled): void {
-    for (const family of FAMILIES) this.#held.push(this.#release(group, family))
+    for (const family of FAMILIES) this.#held.push({ epoch: this.#epoch, release: this.#release(group, family) })
     this.#build(group, sources, self)
   }
 

@@ -5,7 +5,10 @@ import type { Prefix } from '../net/prefix.ts'
 import type { IcmpMatch } from '../policy/model.ts'
 import type { Direction, ResourceKey, RuleRef } from '../resources/cause.ts'
 
-/** `s:…` a selector, `n:…` a list of nets, `p:…` the endpoints that give a port name one (protocol, number). */
+/**
+ * `s:…` a selector, `n:…` a list of nets, `p:…` the endpoints that give a port name one (protocol, number), `e:…` the
+ * endpoints of a service, or those of them that serve on one (protocol, number).
+ */
 export type SetId = string & { readonly __set: true }
 
 /** The addresses that belong to a set. Families may be mixed. */

@@ -16,6 +16,9 @@ export type SetSource = {
   selector(selector: Selector): SetId
   nets(nets: readonly Prefix[]): SetId
   portName(name: string, selector: Selector | undefined): readonly PortTerm[]
+  /** The endpoints of a service (`namespace/name`), and what they serve on. */
+  service(service: string): SetId
+  servicePorts(service: string): readonly PortTerm[]
   /** Whether a selector selects an address, without the set becoming part of the intent. */
   selects(selector: Selector, addr: Addr): boolean
 }
@@ -90,10 +93,13 @@ export function resolveRule(rule: Rule, place: Place, own: OwnSide, sets: SetSou
   if (peer.nets) peerIn.push(sets.nets(peer.nets))
   if (peer.notSelector) peerNotIn.push(sets.selector(peer.notSelector))
   if (peer.notNets) peerNotIn.push(sets.nets(peer.notNets))
+  // A source has no ports to match: those of its service are where it listens, not where it calls from.
+  if (peer.service && place.direction === 'ingress') peerIn.push(sets.service(peer.service))
   const terms = (ports: Ports | undefined): PortTerm[] | undefined =>
     ports && [...ports.ranges, ...ports.names.flatMap(name => sets.portName(name, peer.selector))]
-  const [peerPorts, peerNotPorts] = [terms(peer.ports), terms(peer.notPorts)]
   const ingress = place.direction === 'ingress'
+  const served = peer.service && !ingress ? sets.servicePorts(peer.service) : undefined
+  const [peerPorts, peerNotPorts] = [served ?? terms(peer.ports), terms(peer.notPorts)]
   const dports = ingress ? own.ports : peerPorts
   const notDports = ingress ? own.notPorts : peerNotPorts
   const sports = ingress ? peerPorts : own.ports

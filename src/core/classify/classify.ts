@@ -3,38 +3,16 @@
 // (row, protocol, port) → outcome, whatever the number of policies.
 import { sha1Hex } from '../base/hash.ts'
 import type { Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
-import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
+import { type Addr, type Family, familyOf } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { type AtomKey, type Atoms, atomOf, atomsOf, NOWHERE } from './atoms.ts'
-import type { Outcome, OutcomeName } from './outcome.ts'
+import type { NextStep, Outcome, OutcomeName } from './outcome.ts'
 import { residual, setsOfRule } from './residual.ts'
 import { lookup, type Row, type RowName } from './row.ts'
-import { RowMaker } from './rows.ts'
-
-/** Which row a peer's atom leads to. Atoms not listed, and those that no set holds, lead to `otherwise`. */
-export class RowTable {
-  readonly otherwise: RowName
-  readonly #rows: ReadonlyMap<AtomKey, RowName>
-
-  /** `rows`: of the atoms whose row is not `otherwise`. */
-  constructor(otherwise: RowName, rows: ReadonlyMap<AtomKey, RowName>) {
-    this.otherwise = otherwise
-    this.#rows = rows
-  }
-
-  get isUniform(): boolean {
-    return this.#rows.size === 0
-  }
-
-  entries(): Iterable<[AtomKey, RowName]> {
-    return this.#rows
-  }
-
-  row(atom: AtomKey): RowName {
-    return this.#rows.get(atom) ?? this.otherwise
-  }
-}
+import { RowTable } from './row-table.ts'
+import { type Made, type Place, RowMaker } from './rows.ts'
+import { BUDGET, type SplitTable, sizeOf, splitTable } from './split.ts'
 
 /** `g_` and 16 hex digits of a hash of the identity: kept when a policy of the group is edited. */
 export type GroupName = string & { readonly __group: true }
@@ -44,7 +22,7 @@ export type Group = {
   readonly name: GroupName
   readonly direction: Direction
   readonly identity: string
-  readonly tables: Readonly<Record<Family, RowTable>>
+  readonly tables: Readonly<Record<Family, RowTable | SplitTable>>
 }
 
 export type Dispatch = {
@@ -68,15 +46,28 @@ export const groupName = (direction: Direction, identity: string): GroupName =>
 const setsOf = (program: Program): ReadonlySet<SetId> =>
   new Set(program.stages.flatMap(s => s.rules).flatMap(setsOfRule))
 
-export function classify(intent: Intent): Classification {
+/** `budget`: how large a table may be before it is cut into parts. */
+export function classify(intent: Intent, { budget = BUDGET } = {}): Classification {
   const atoms = atomsOf(intent.sets)
   const groups = new Map<GroupName, Group>()
   const rows = new Map<RowName, Row>()
   const outcomes = new Map<OutcomeName, Outcome>()
-  const intern = (outcome: Outcome): void => void outcomes.set(outcome.name, outcome)
 
-  function tableOf(program: Program): RowTable {
-    const maker = new RowMaker(program, intern)
+  function keep({ row, outcomes: led }: Made): RowName {
+    for (const [name, outcome] of led) outcomes.set(name, outcome)
+    rows.set(row.name, row)
+    return row.name
+  }
+
+  function tableOf(program: Program): RowTable | SplitTable {
+    const size = sizeOf(program.stages, atoms.vectors.values())
+    if (size <= budget) return rowTable(program)
+    const makerAt = (place: Place): RowMaker => new RowMaker(program, place)
+    return splitTable(program, { size, budget, makerAt, keep, atoms: [...atoms.vectors] })
+  }
+
+  function rowTable(program: Program): RowTable {
+    const maker = new RowMaker(program)
     const relevant = setsOf(program)
     const made = new Map<string, RowName>()
     const rowOf = (vector: ReadonlySet<SetId>): RowName => {
@@ -84,10 +75,9 @@ export function classify(intent: Intent): Classification {
       const key = [...seen].join(' ')
       const known = made.get(key)
       if (known) return known
-      const row = maker.row(residual(program, seen))
-      rows.set(row.name, row)
-      made.set(key, row.name)
-      return row.name
+      const name = keep(maker.row(residual(program, seen)))
+      made.set(key, name)
+      return name
     }
     const otherwise = rowOf(new Set())
     const table = new Map<AtomKey, RowName>()
@@ -104,10 +94,7 @@ export function classify(intent: Intent): Classification {
         const guard = endpoint.guards[direction]
         const name = groupName(direction, guard.identity)
         if (!groups.has(name)) {
-          const tables = Object.fromEntries(FAMILIES.map(f => [f, tableOf(guard.programs[f])])) as Record<
-            Family,
-            RowTable
-          >
+          const tables = { 4: tableOf(guard.programs[4]), 6: tableOf(guard.programs[6]) }
           groups.set(name, { name, direction, identity: guard.identity, tables })
         }
         return [direction, name]
@@ -118,11 +105,32 @@ export function classify(intent: Intent): Classification {
   return { intent, atoms, groups, rows, outcomes, dispatch }
 }
 
-/** The outcome that the tables give a packet at one endpoint's direction; the kernel takes the same road. */
-export function outcomeAt(c: Classification, group: GroupName, packet: Packet): Outcome {
+/**
+ * The outcomes that the tables lead a packet to at one endpoint's direction, as the kernel takes the road: one, or several
+ * where the table is cut, until one decides. `follow` tells how an outcome ends for the packet.
+ */
+export function outcomesAt(c: Classification, at: { group: GroupName; packet: Packet }, follow: Follow): Outcome[] {
+  const { group, packet } = at
   const { direction, tables } = c.groups.get(group)!
   const peer: Addr = direction === 'ingress' ? packet.src : packet.dst
   const table = tables[familyOf(peer)]
-  const row = c.rows.get(table.row(atomOf(c.atoms, peer)))!
-  return c.outcomes.get(lookup(row, packet))!
+  const find = (of: RowTable): Outcome => c.outcomes.get(lookup(c.rows.get(of.row(atomOf(c.atoms, peer)))!, packet))!
+  if (table instanceof RowTable) return [find(table)]
+  const met: Outcome[] = []
+  for (const sections of [table.staged, table.enforced]) {
+    walk: for (const parts of sections) {
+      for (const part of parts) {
+        const outcome = find(part.table)
+        met.push(outcome)
+        const end = follow(outcome)
+        if (end === 'decided') return met
+        if (end === 'done') break walk
+        if (end === 'pass') break
+      }
+    }
+  }
+  return met
 }
+
+/** Whether an outcome decides, or where it goes on. */
+export type Follow = (outcome: Outcome) => 'decided' | NextStep['to']

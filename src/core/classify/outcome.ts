@@ -20,16 +20,42 @@ export type Step =
   | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
   /** What would be decided if the staged policies were enforced: the first that applies is counted. */
   | { readonly kind: 'staged'; readonly when?: readonly Condition[]; readonly cause: Cause }
+  | NextStep
 
 /** `o_` and 16 hex digits of a hash of the content. */
 export type OutcomeName = string & { readonly __outcome: true }
 
-/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides. */
+/**
+ * In a table that is cut into parts (split.ts): the part does not decide. On goes the next part, the next stage after a Pass,
+ * or, `done`, what is enforced after what is staged, which is then counted by its cause.
+ */
+export type NextStep = {
+  readonly kind: 'next'
+  readonly when?: readonly Condition[]
+  readonly to: 'next' | 'pass' | 'done'
+  readonly cause?: Cause
+}
+
+/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides or leads on. */
 export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
 
-export function makeOutcome(direction: Direction, steps: readonly Step[]): Outcome {
-  const name = `o_${sha1Hex(JSON.stringify([direction, steps])).slice(0, 16)}` as OutcomeName
-  return { name, direction, steps }
+/** Many rows share their outcomes, and hashing costs more than all else about them: this many are remembered. */
+const REMEMBERED = 1000
+
+/** Makes outcomes. */
+export class OutcomeMaker {
+  readonly #made = new Map<string, Outcome>()
+
+  make(direction: Direction, steps: readonly Step[]): Outcome {
+    const content = JSON.stringify([direction, steps])
+    const known = this.#made.get(content)
+    if (known) return known
+    if (this.#made.size === REMEMBERED) this.#made.clear()
+    const name = `o_${sha1Hex(content).slice(0, 16)}` as OutcomeName
+    const outcome = { name, direction, steps }
+    this.#made.set(content, outcome)
+    return outcome
+  }
 }
 
 /** The outcome's cause if no condition is involved: then every packet of the class is decided alike. */

@@ -1,7 +1,10 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
+import { isKubernetes } from '../oracle/order.ts'
 import { type Direction, splitKey } from '../resources/cause.ts'
+import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
+  type EndpointSlice,
   find,
   type GlobalNetworkPolicy,
   type IPPool,
@@ -16,8 +19,9 @@ import {
   type StagedNetworkPolicy,
   type Tier,
 } from '../resources/resource.ts'
+import { describeKubernetes, kubernetesSubject } from './kubernetes.ts'
 import { isUnconditional, namespaceWords, onlyPeer, ruleWords } from './rule-words.ts'
-import { list, plural, things } from './words.ts'
+import { cut, list, plural, things } from './words.ts'
 
 export type Verb = 'created' | 'updated' | 'unchanged' | 'deleted' | 'valid'
 
@@ -41,6 +45,10 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   Namespace: 'Namespace',
   ServiceAccount: 'Service account',
   Pod: 'Pod',
+  Service: 'Service',
+  KubernetesNetworkPolicy: "Kubernetes' network policy",
+  KubernetesClusterNetworkPolicy: 'Cluster network policy',
+  EndpointSlice: 'Endpoint slice',
 }
 
 /** One line. The snapshot, when given, tells the default action of the policy's tier. */
@@ -56,6 +64,7 @@ const isStaged = (resource: Resource): resource is StagedNetworkPolicy | StagedG
   resource.kind === 'StagedNetworkPolicy' || resource.kind === 'StagedGlobalNetworkPolicy'
 
 function farewell(resource: Resource): string {
+  if (isKubernetes(resource)) return `It no longer applies to ${kubernetesSubject(resource)}.`
   if (!isTieredPolicy(resource)) return ''
   return isStaged(resource) ? 'It was never enforced.' : `It no longer applies to ${subject(resource)}.`
 }
@@ -86,6 +95,13 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describeNets(resource.spec.nets ?? [])
     case 'IPPool':
       return describePool(resource)
+    case 'KubernetesNetworkPolicy':
+    case 'KubernetesClusterNetworkPolicy':
+      return describeKubernetes(resource)
+    case 'Service':
+      return 'Policies that name it mean its endpoints, never its own address.'
+    case 'EndpointSlice':
+      return describeSlice(resource)
     default:
       return ''
   }
@@ -142,13 +158,6 @@ function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string 
   }
   return aspects.map((aspect, i) => describeAspect(aspect, { who, denies, end, namespaced, peer: peers[i] })).join(' ')
 }
-
-/** So many rules are told one by one; more make a sentence that nobody reads. */
-const TOLD = 5
-
-/** The first ones of many, and a word about how many are left out. One more than can be told is told too. */
-const cut = (words: readonly string[], rest: (n: number) => string): string[] =>
-  words.length <= TOLD + 1 ? [...words] : [...words.slice(0, TOLD), rest(words.length - TOLD)]
 
 type AspectContext = {
   readonly who: string
@@ -209,6 +218,17 @@ function describeNets(nets: readonly string[]): string {
   const shown = nets.slice(0, 3)
   const more = nets.length > shown.length ? [`${nets.length - shown.length} more`] : []
   return `It holds ${plural(nets.length, 'network')}: ${list([...shown, ...more])}.`
+}
+
+function describeSlice({ metadata, endpoints, ports }: EndpointSlice): string {
+  const service = metadata.labels?.[SERVICE_NAME_LABEL]
+  if (!service) return `It belongs to no service: its label ${SERVICE_NAME_LABEL} is missing.`
+  const addresses = endpoints.flatMap(endpoint => endpoint.addresses)
+  const numbers = (ports ?? []).flatMap(({ port, protocol = 'TCP' }) =>
+    port === undefined ? [] : `${protocol} ${port}`,
+  )
+  const where = numbers.length === 0 ? 'without a port' : `on ${list(numbers)}`
+  return `It gives service '${service}' ${plural(addresses.length, 'endpoint')} ${where}.`
 }
 
 function describePool({ spec }: IPPool): string {

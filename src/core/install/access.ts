@@ -16,6 +16,8 @@ const KUBERNETES: readonly Rule[] = [
   { apiGroups: [''], resources: ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], verbs: READ },
   { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
   { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: READ },
+  // Where the cluster has the kind.
+  { apiGroups: ['policy.networking.k8s.io'], resources: ['clusternetworkpolicies'], verbs: READ },
   // The node's addresses and tunnel addresses are annotations of the Node; its network is said to be there in its status.
   { apiGroups: [''], resources: ['nodes', 'nodes/status'], verbs: ['patch', 'update'] },
   // A pod's addresses are told by annotations before the kubelet reports them. Through the status, nothing else of a pod

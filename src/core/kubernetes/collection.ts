@@ -58,6 +58,9 @@ const plainJson = (text: string): JsonObject => fieldsOf(JSON.parse(text) as Jso
 /** `/apis/GROUP/VERSION`, or `/api/v1` for the kinds without a group. */
 const rootOf = (apiVersion: string): string => (apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`)
 
+/** A kind whose name another one has taken here goes by its own in the API. */
+const API_PLURALS: { readonly [K in Kind]?: string } = { KubernetesNetworkPolicy: 'networkpolicies' }
+
 function resourceCollection(kind: Kind): Collection {
   const { apiVersion, plural, namespaced, storePrefix: prefix } = KINDS[kind]
   const ours = apiVersion === `${GROUP}/${VERSION}`
@@ -74,7 +77,7 @@ function resourceCollection(kind: Kind): Collection {
   }
   return {
     root: isNode ? '/api/v1' : rootOf(apiVersion),
-    plural,
+    plural: API_PLURALS[kind] ?? plural,
     namespaced,
     prefix,
     writing: isNode ? 'node' : kind === 'Pod' ? 'pod' : ours ? 'object' : 'never',

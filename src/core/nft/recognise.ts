@@ -1,12 +1,11 @@
 // The kernel's expressions back into statements. A rule counts as understood only if compiling what was understood gives
 // the very same expressions again: whatever this file may get wrong shows as "not understood", never as another rule.
 
-import { encodeValue } from '../netlink/attributes.ts'
 import { DecodeError, fromUtf8, Reader } from '../netlink/bytes.ts'
 import { type AnonymousSet, type Compiled, compile, type FindSet, mergeComparisons } from './compile.ts'
 import { compareBytes } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
-import { type Expression, expressionList } from './expressions.ts'
+import type { Expression } from './expressions.ts'
 import { FIELDS, fieldsOf, type Load, TRANSPORT } from './fields.ts'
 import type { Field, Operand, Scalar, Statement } from './objects.ts'
 import { TYPES, takeScalar } from './types.ts'
@@ -62,10 +61,17 @@ function agrees(
     return set ? { ...e, set: `#${sets.push(set) - 1}` } : e
   })
   if (JSON.stringify(sets) !== JSON.stringify(compiled.anonymous)) return false
-  const bytes = encodeValue(expressionList, given as Expression[])
-  return [compiled.expressions, mergeComparisons(compiled.expressions)].some(
-    wanted => compareBytes(bytes, encodeValue(expressionList, wanted)) === 0,
-  )
+  return isSame(given, compiled.expressions) || isSame(given, mergeComparisons(compiled.expressions))
+}
+
+/** Of expressions and what they consist of: equal ones have the same bytes. What is undefined is not there. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return compareBytes(a, b) === 0
+  const [x, y] = [a as Record<string, unknown>, b as Record<string, unknown>]
+  for (const key in x) if (!isSame(x[key], y[key])) return false
+  for (const key in y) if (x[key] === undefined && y[key] !== undefined) return false
+  return true
 }
 
 class Recogniser {

@@ -17,9 +17,11 @@ import { derived } from '../resources/derive.ts'
 import { find, keyOf, type PolicyRule as Rule, type Snapshot } from '../resources/resource.ts'
 import { type Case, ruleFailures, unjudged } from './criteria.ts'
 import type { Decision, DirectionDecision, Step } from './decision.ts'
+import { kubernetesVerdicts, type Verdict } from './kubernetes-policy.ts'
 import { type Endpoint, endpointAt, membersAt } from './members.ts'
-import { appliesTo, hasDirection, policiesOfTier, tiersInOrder, type View } from './order.ts'
+import { governs, hasDirection, isKubernetes, policiesOfTier, tiersInOrder, type View } from './order.ts'
 import { printRuleText } from './rule-text.ts'
+import { servedAt } from './services.ts'
 
 /**
  * Judges the first packet of a connection. Addresses that belong to no workload are outside and have no policy here.
@@ -30,8 +32,8 @@ export function decide(snapshot: Snapshot, packet: Packet, view: View = 'enforce
   const { src, dst, sport, dport } = packet
   const judged: Case = {
     packet,
-    source: { addr: src, port: sport, members: membersAt(resources, src) },
-    destination: { addr: dst, port: dport, members: membersAt(resources, dst) },
+    source: { addr: src, port: sport, members: membersAt(resources, src), served: servedAt(resources, src) },
+    destination: { addr: dst, port: dport, members: membersAt(resources, dst), served: servedAt(resources, dst) },
   }
   const from = endpointAt(resources, src)
   const to = endpointAt(resources, dst)
@@ -80,9 +82,7 @@ function decideDirection(
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
   for (const tier of tiersInOrder(resources, search.view)) {
-    const selecting = policiesOfTier(resources, tier.name, search.view).filter(policy =>
-      appliesTo(policy)(endpoint.labels),
-    )
+    const selecting = policiesOfTier(resources, tier.name, search.view).filter(p => governs(p, endpoint, resources))
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))
@@ -93,6 +93,13 @@ function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Directi
       const key = keyOf(policy)
       search.trail.push({ kind: 'policy', policy: key, considered })
       if (!considered) continue
+      if (isKubernetes(policy)) {
+        found = searchKubernetes(kubernetesVerdicts(policy, direction, { resources, judged: search.judged }), {
+          ...{ policy: key, direction, search },
+        })
+        if (found.kind !== 'nothing') break
+        continue
+      }
       const rules = policy.spec[direction] ?? []
       found = searchRules({ policy: key, rules, namespace: policy.metadata.namespace, direction }, search)
       if (found.kind !== 'nothing') break
@@ -123,6 +130,18 @@ function searchProfiles(
     if (found.kind === 'decided') return found.cause
   }
   return undefined
+}
+
+type KubernetesSearch = { readonly policy: ResourceKey; readonly direction: Direction; readonly search: Search }
+
+function searchKubernetes(verdicts: readonly Verdict[], { policy, direction, search }: KubernetesSearch): Found {
+  for (const { index, action, text, failures } of verdicts) {
+    const rule: RuleRef = { policy, direction, index }
+    search.trail.push({ kind: 'rule', rule, action, text, failures })
+    if (failures.length > 0) continue
+    return action === 'Pass' ? { kind: 'pass' } : { kind: 'decided', cause: { kind: 'rule', rule, action } }
+  }
+  return { kind: 'nothing' }
 }
 
 type RuleList = {

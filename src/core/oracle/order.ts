@@ -1,8 +1,17 @@
 // Which tiers and policies there are for a workload, and in what order they speak. Order numbers come first, no number is
 // last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
 import { type Direction, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
-import { keyOf, ofKind, type Snapshot, type TieredPolicy } from '../resources/resource.ts'
-import { NAMESPACE, selecting, selectingNamespace, selectingServiceAccount, type Test } from './members.ts'
+import { keyOf, ofKind, type Resource, type Snapshot, type TieredPolicy } from '../resources/resource.ts'
+import { podOf } from './kubernetes-pods.ts'
+import { type KubernetesPolicy, speaksOf, subjectMeans } from './kubernetes-policy.ts'
+import {
+  type Endpoint,
+  NAMESPACE,
+  selecting,
+  selectingNamespace,
+  selectingServiceAccount,
+  type Test,
+} from './members.ts'
 
 export type TierView = {
   readonly name: string
@@ -27,7 +36,7 @@ export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
     exists: true,
   }))
   const known = new Set(existing.map(tier => tier.name))
-  const named = new Set(workloadPolicies(resources, view).map(policy => policy.spec.tier))
+  const named = new Set(workloadPolicies(resources, view).map(tierOf))
   const missing = [...named].filter(name => !known.has(name)).sort(byText)
   return [
     ...existing.sort((a, b) => before(a.order, b.order) || byText(a.name, b.name)),
@@ -35,7 +44,10 @@ export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
   ]
 }
 
-export type Policy = TieredPolicy
+export type Policy = TieredPolicy | KubernetesPolicy
+
+export const isKubernetes = (resource: Resource): resource is KubernetesPolicy =>
+  resource.kind === 'KubernetesNetworkPolicy' || resource.kind === 'KubernetesClusterNetworkPolicy'
 
 /** `staged`: what would be if the staged policies were enforced, each in the place of the one of its name. */
 export type View = 'enforced' | 'staged'
@@ -47,6 +59,11 @@ function workloadPolicies(resources: Snapshot, view: View = 'enforced'): Policy[
   const enforced: Policy[] = [
     ...ofKind(resources, 'NetworkPolicy'),
     ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(global),
+    ...ofKind(resources, 'KubernetesNetworkPolicy'),
+    // Of a tier that nobody knows, or about nobody, it is as if it were not there.
+    ...[...ofKind(resources, 'KubernetesClusterNetworkPolicy')].filter(
+      ({ spec }) => CLUSTER_TIERS.has(spec.tier) && (spec.subject.namespaces ?? spec.subject.pods) !== undefined,
+    ),
   ]
   if (view === 'enforced') return enforced
   const staged = [
@@ -66,16 +83,38 @@ function enforcedKey(key: ResourceKey): ResourceKey {
   return resourceKey(kind.replace(/^Staged/, ''), namespace, name)
 }
 
+const CLUSTER_TIERS: ReadonlyMap<string | undefined, string> = new Map([
+  ['Admin', 'kube-admin'],
+  ['Baseline', 'kube-baseline'],
+])
+
+/** Kubernetes' policies of namespaces stand in tier default, at order 1000. */
+function tierOf(policy: Policy): string {
+  if (policy.kind === 'KubernetesNetworkPolicy') return 'default'
+  return policy.kind === 'KubernetesClusterNetworkPolicy' ? CLUSTER_TIERS.get(policy.spec.tier)! : policy.spec.tier
+}
+function orderOf(policy: Policy): number | undefined {
+  if (policy.kind === 'KubernetesNetworkPolicy') return 1000
+  return policy.kind === 'KubernetesClusterNetworkPolicy' ? policy.spec.priority : policy.spec.order
+}
+
 const tieName = ({ kind, metadata }: Policy): string =>
   `${metadata.name}/${metadata.namespace ?? ''}/${kind.replace(/^Staged/, '')}`
 
 export const policiesOfTier = (resources: Snapshot, tier: string, view?: View): Policy[] =>
   workloadPolicies(resources, view)
-    .filter(policy => policy.spec.tier === tier)
-    .sort((a, b) => before(a.spec.order, b.spec.order) || byText(tieName(a), tieName(b)))
+    .filter(policy => tierOf(policy) === tier)
+    .sort((a, b) => before(orderOf(a), orderOf(b)) || byText(tieName(a), tieName(b)))
 
-/** Whether a policy selects an endpoint with some labels, whatever the direction. */
-export function appliesTo(policy: Policy): Test {
+/** Whether a policy selects an endpoint, whatever the direction. */
+export function governs(policy: Policy, endpoint: Endpoint, resources: Snapshot): boolean {
+  if (!isKubernetes(policy)) return appliesTo(policy)(endpoint.labels)
+  const pod = podOf(resources, endpoint)
+  return pod !== undefined && subjectMeans(policy, pod)
+}
+
+/** Whether a policy of Calico selects what has some labels. */
+export function appliesTo(policy: TieredPolicy): Test {
   const { selector, serviceAccountSelector } = policy.spec
   const tests: Test[] = []
   if (selector !== undefined) tests.push(selecting(selector))
@@ -88,4 +127,6 @@ export function appliesTo(policy: Policy): Test {
 }
 
 export const hasDirection = (policy: Policy, direction: Direction): boolean =>
-  policy.spec.types.includes(direction === 'ingress' ? 'Ingress' : 'Egress')
+  isKubernetes(policy)
+    ? speaksOf(policy, direction)
+    : policy.spec.types.includes(direction === 'ingress' ? 'Ingress' : 'Egress')

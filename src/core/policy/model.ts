@@ -17,6 +17,8 @@ export type Entity = {
   readonly notNets?: readonly Prefix[]
   readonly ports?: Ports
   readonly notPorts?: Ports
+  /** `namespace/name`: its endpoints, as a destination with the ports that they serve. Of peers only, and without a selector. */
+  readonly service?: string
 }
 
 export type IcmpMatch = { readonly type?: number; readonly code?: number }

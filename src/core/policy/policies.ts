@@ -13,6 +13,7 @@ import type {
 } from '../resources/resource.ts'
 import { ofKind, TIERED_KINDS } from '../resources/resource.ts'
 import { ALL, and, equals, type Selector } from '../selector/selector.ts'
+import { kubernetesPolicyOf } from './kubernetes-policies.ts'
 import type { Policy, Profile, Rule, Tier } from './model.ts'
 import { NAMESPACE, namespaceSelector, PolicyError, ruleOf, selectorOf, serviceAccountSelector } from './rules.ts'
 
@@ -151,7 +152,12 @@ export function policiesOf(snapshot: Snapshot): Policies {
     return made ? [made] : []
   }
   const resources = TIERED_KINDS.flatMap((kind): TieredPolicy[] => [...ofKind(snapshot, kind)])
-  const policies = resources.flatMap(r => note(policyOf(r))).map(m => m.policy)
+  const kubernetes = [
+    ...ofKind(snapshot, 'KubernetesNetworkPolicy'),
+    ...ofKind(snapshot, 'KubernetesClusterNetworkPolicy'),
+  ]
+  const made = [...resources.map(policyOf), ...kubernetes.map(kubernetesPolicyOf)]
+  const policies = made.flatMap(note).map(m => m.policy)
   const profiles = [...ofKind(snapshot, 'Profile')].flatMap(r => note(profileOf(r))).map(m => m.profile)
   const tiers = [...ofKind(snapshot, 'Tier')].map(tierOf)
   const isStaged = (p: Policy): boolean => p.stagedFor !== undefined

@@ -99,6 +99,8 @@ export function isQualifiedName(key: string): boolean {
   return part.length <= 63 && PART.test(part)
 }
 
+export const isLabelValue = (value: string): boolean => value === '' || (value.length <= 63 && PART.test(value))
+
 export function checkLabels(labels: Readonly<Record<string, string>> | undefined, path: string): Problem[] {
   const problems: Problem[] = []
   for (const [key, value] of Object.entries(labels ?? {})) {
@@ -110,7 +112,7 @@ export function checkLabels(labels: Readonly<Record<string, string>> | undefined
         fix: 'at most 63 of A-Z a-z 0-9 - _ . after an optional domain/',
       })
     }
-    if (value !== '' && !(value.length <= 63 && PART.test(value))) {
+    if (!isLabelValue(value)) {
       problems.push({ path: at, message: 'is not a label value', fix: 'at most 63 of A-Z a-z 0-9 - _ .', value })
     }
   }

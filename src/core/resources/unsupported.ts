@@ -81,11 +81,6 @@ function inRules(spec: Rules): Problem[] {
   for (const direction of ['ingress', 'egress'] as const) {
     spec[direction]?.forEach((rule, index) => {
       const at = `spec.${direction}[${index}]`
-      for (const side of ['source', 'destination'] as const) {
-        if (rule[side]?.services === undefined) continue
-        const fix = 'select the endpoints of the service by their labels'
-        problems.push({ path: `${at}.${side}.services`, message: 'matching services is not supported yet', fix })
-      }
       if (rule.http !== undefined) {
         const message = 'matching HTTP is not supported: the kernel would allow every request'
         problems.push({ path: `${at}.http`, message, fix: 'leave http out to allow them all' })

@@ -2,7 +2,7 @@
 import type { AtomKey, Interval } from '../../classify/atoms.ts'
 import type { GroupName } from '../../classify/classify.ts'
 import type { OutcomeName } from '../../classify/outcome.ts'
-import type { Row } from '../../classify/row.ts'
+import { isPlain, type Row } from '../../classify/row.ts'
 import { type Addr, type Family, familyOf, fromNumber } from '../../net/addr.ts'
 import { type Prefix, prefixFamily, prefixRange } from '../../net/prefix.ts'
 import type { Element, KeyPart } from '../../nft/objects.ts'
@@ -61,6 +61,6 @@ export function rowElements(row: Row, number: number): Placed[] {
       code === undefined ? lead(`by_type${family}`, [type], outcome) : lead(`by_code${family}`, [type, code], outcome),
     ),
     ...row.protocols.map(({ protocol, outcome }) => lead('by_proto', [protocol], outcome)),
-    lead('by_row', [], row.otherwise),
+    lead(isPlain(row) ? 'by_plain' : 'by_row', [], row.otherwise),
   ]
 }

@@ -22,6 +22,8 @@ export const NFPROTO = { 4: 2, 6: 10 } as const
 export const goto = (chain: string): Statement => ({ kind: 'verdict', verdict: { kind: 'goto', chain } })
 export const gotoVerdict = (chain: string): Verdict => ({ kind: 'goto', chain })
 export const ACCEPT: Statement = { kind: 'verdict', verdict: { kind: 'accept' } }
+export const RETURN: Statement = { kind: 'verdict', verdict: { kind: 'return' } }
+export const jump = (chain: string): Statement => ({ kind: 'verdict', verdict: { kind: 'jump', chain } })
 export const DROP: Statement = { kind: 'verdict', verdict: { kind: 'drop' } }
 export const is = (field: Field, right: Operand): Statement => ({ kind: 'match', fields: [field], op: '==', right })
 export const isNot = (field: Field, right: Operand): Statement => ({ kind: 'match', fields: [field], op: '!=', right })
@@ -53,6 +55,8 @@ const ROW_MAPS = {
   by_type6: { key: ['classid', 'icmpv6_type'], value: 'verdict' },
   by_proto: { key: ['classid', 'inet_proto'], value: 'verdict' },
   by_row: { key: ['classid'], value: 'verdict' },
+  /** Rows without finer keys. Apart from the others: the kernel checks a map's verdicts once for each rule that asks it. */
+  by_plain: { key: ['classid'], value: 'verdict' },
 } as const satisfies Record<string, Shape>
 
 export type RowMapName = keyof typeof ROW_MAPS
@@ -126,7 +130,7 @@ function decideChain(direction: Direction): NftChain {
   return {
     name: decideIn(direction),
     rules: [
-      rule(isPlain, ask('by_row')),
+      rule(isPlain, ask('by_plain')),
       rule(ask('by_port', L4, 'th dport')),
       rule(ask('by_range', L4, 'th dport')),
       rule(ask('by_code4', 'icmp type', 'icmp code')),

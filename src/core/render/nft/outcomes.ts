@@ -5,7 +5,7 @@ import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
 import { type Cause, causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
-import { ACCEPT, DROP, goto, is, priority } from './layout.ts'
+import { ACCEPT, DROP, goto, is, priority, RETURN } from './layout.ts'
 
 /** nft comments hold at most 128 bytes. */
 const COMMENT_BYTES = 120
@@ -30,6 +30,9 @@ function conditionStatements(condition: Condition, direction: Direction): Statem
   if (notSports) add('th sport', '!=', portsOperand(notSports))
   return statements
 }
+
+/** What the scratch register says when a part of a cut table returns to the chain that goes through the parts. */
+export const NEXT_CODES = { next: 0, pass: 1, done: 2 } as const
 
 /** The comment of a counter of what would be, by its cause. */
 export const stagedComment = (cause: Cause): string => clip(`staged: ${printCause(cause)}`)
@@ -67,6 +70,11 @@ function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
       ]
     case 'staged':
       return []
+    case 'next': {
+      const counted: Statement[] = step.cause ? [{ kind: 'counter' }] : []
+      const statements: Statement[] = [...when, ...counted, priority(NEXT_CODES[step.to]), RETURN]
+      return [step.cause ? { statements, comment: stagedComment(step.cause) } : { statements }]
+    }
     case 'decide': {
       const comment = clip(printCause(step.cause))
       const counter: Statement = { kind: 'counter' }

@@ -5,13 +5,14 @@ import { type AtomKey, NOWHERE } from '../../classify/atoms.ts'
 import type { ClassDelta, Classifier, LiveClass } from '../../classify/classifier.ts'
 import type { GroupName } from '../../classify/classify.ts'
 import { isPlain, type Row, type RowName } from '../../classify/row.ts'
+import type { SplitTable } from '../../classify/split.ts'
 import { FAMILIES, type Family, familyOf } from '../../net/addr.ts'
 import { canonicalChain } from '../../nft/canonical.ts'
 import type { Element, NftChain } from '../../nft/objects.ts'
-import { elementKey } from '../../nft/table-state.ts'
+import { chainBody, elementKey } from '../../nft/table-state.ts'
 import { DIRECTIONS, type ResourceKey } from '../../resources/cause.ts'
 import { dispatchElements, flatten, intervalElement, type Placed, rowElements } from './elements.ts'
-import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf } from './group.ts'
+import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf, splitObjects } from './group.ts'
 import { makeSet, NAT_CHAIN, type SetName, SHAPES, staticChains } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { outcomeChain } from './outcomes.ts'
@@ -27,8 +28,12 @@ export class TableRenderer {
   readonly #dispatched = new Map<ResourceKey, readonly Placed[]>()
   /** Who claims an interface or address, by map and key: two endpoints may, while one takes over from the other. */
   readonly #claims = new Map<string, Map<ResourceKey, Placed>>()
+  /** The objects of tables that are cut into parts, by group and family. */
+  readonly #split = new Map<string, { readonly sets: ReadonlySet<string>; readonly chains: ReadonlySet<string> }>()
   /** Keys by which atoms in use stand in the groups' maps; `*` is always met. */
   readonly #liveAtoms = new Set(['*'])
+  /** The bodies of the groups' chains, by name. */
+  readonly #groupChains = new Map<string, string>()
   readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
 
   constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier) {
@@ -78,10 +83,16 @@ export class TableRenderer {
     this.#dispatch(intent.endpoints)
   }
 
-  /** Numbers of what is not in use may be given again: to be called only when nothing stale is left in the kernel. */
+  /** Notes which numbers are not in use: what carries them in the kernel is stale now, if anything does. */
+  markUnused(): void {
+    this.#atomNumbers.markUnused(key => this.#classifier.atoms.has(key as AtomKey))
+    this.#rowNumbers.markUnused(name => this.#classifier.store.row(name as RowName) !== undefined)
+  }
+
+  /** Numbers that were marked and not used since may be given again: when all that was stale then is gone. */
   forgetUnused(): void {
-    this.#atomNumbers.forget(key => this.#classifier.atoms.has(key as AtomKey))
-    this.#rowNumbers.forget(name => this.#classifier.store.row(name as RowName) !== undefined)
+    this.#atomNumbers.forgetUnused()
+    this.#rowNumbers.forgetUnused()
   }
 
   #place([set, element]: Placed, wanted: boolean): void {
@@ -91,6 +102,14 @@ export class TableRenderer {
 
   #wantChain(chain: NftChain): void {
     this.#tracker.wantChain(canonicalChain(chain, this.#sets))
+  }
+
+  /** Most changes of a group's rows leave its chain as it was. */
+  #wantGroup(chain: NftChain): void {
+    const body = chainBody(chain)
+    if (this.#groupChains.get(chain.name) === body) return
+    this.#groupChains.set(chain.name, body)
+    this.#wantChain(chain)
   }
 
   /** A set's elements as a whole. */
@@ -124,14 +143,19 @@ export class TableRenderer {
 
   #groups(intent: IntentDelta, gone: readonly GroupName[]): void {
     for (const name of gone) {
+      this.#groupChains.delete(name)
       this.#tracker.dropChain(name)
-      for (const family of FAMILIES) this.#tracker.dropSet(rowMapName(name, family))
+      for (const family of FAMILIES) {
+        this.#tracker.dropSet(rowMapName(name, family))
+        this.#parts({ name, direction: 'ingress', identity: '' }, family, undefined)
+      }
     }
     for (const [group, live] of this.#classifier.groups) {
       const head = { name: live.name, direction: group.direction, identity: group.identity }
       const changed = FAMILIES.filter(family => this.#table(head, family, live))
       if (changed.length > 0 || intent.groups.has(group)) {
-        this.#wantChain(groupChain(head, live.tables, this.#numbering))
+        const tables = { 4: live.tables[4].split ?? live.tables[4], 6: live.tables[6].split ?? live.tables[6] }
+        this.#wantGroup(groupChain(head, tables, this.#numbering))
       }
     }
   }
@@ -141,8 +165,13 @@ export class TableRenderer {
     const table = live.tables[family]
     const changed = table.take()
     if (changed.size === 0) return false
+    this.#parts(head, family, table.split)
     const name = rowMapName(head.name, family)
     const exists = this.#tracker.wanted.sets.has(name)
+    if (table.split) {
+      if (exists) this.#tracker.dropSet(name)
+      return true
+    }
     if (table.isUniform || !exists || changed.has(NOWHERE)) {
       const map = rowMapOf(head, family, table, this.#numbering)
       if (map && exists) this.#wantAll(name, map.elements)
@@ -157,6 +186,24 @@ export class TableRenderer {
       else this.#tracker.dropElement(name, elementKey(element))
     }
     return true
+  }
+
+  /** The chains and maps of a table that is cut into parts; without one, what is left of it goes. */
+  #parts(head: GroupHead, family: Family, table: SplitTable | undefined): void {
+    const id = `${head.name} ${family}`
+    const before = this.#split.get(id)
+    if (!table && !before) return
+    const { sets, chains } = table ? splitObjects(head, family, table, this.#numbering) : NO_OBJECTS
+    for (const set of sets) {
+      if (this.#tracker.wanted.sets.has(set.name)) this.#wantAll(set.name, set.elements)
+      else this.#tracker.wantSet(set)
+    }
+    for (const chain of chains) this.#wantChain(chain)
+    const now = { sets: new Set(sets.map(s => s.name)), chains: new Set(chains.map(c => c.name)) }
+    for (const name of before?.chains ?? []) if (!now.chains.has(name)) this.#tracker.dropChain(name)
+    for (const name of before?.sets ?? []) if (!now.sets.has(name)) this.#tracker.dropSet(name)
+    if (table) this.#split.set(id, now)
+    else this.#split.delete(id)
   }
 
   #dispatch(keys: ReadonlySet<ResourceKey>): void {
@@ -191,5 +238,7 @@ export class TableRenderer {
     }
   }
 }
+
+const NO_OBJECTS = { sets: [], chains: [] }
 
 const claimOf = ([set, element]: Placed): string => `${set} ${elementKey(element)}`

@@ -11,10 +11,11 @@ import { NFT_TABLE } from '../../base/register.ts'
 import { type AtomKey, NOWHERE } from '../../classify/atoms.ts'
 import type { Classification } from '../../classify/classify.ts'
 import { isPlain, type Row, type RowName } from '../../classify/row.ts'
+import { SplitTable } from '../../classify/split.ts'
 import { FAMILIES, familyOf } from '../../net/addr.ts'
 import type { Element, NftTable } from '../../nft/objects.ts'
 import { dispatchElements, flatten, intervalElement, rowElements } from './elements.ts'
-import { groupChain, rowMapOf } from './group.ts'
+import { groupChain, rowMapOf, splitObjects } from './group.ts'
 import { makeSet, type SetName, SHAPES, staticChains } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { outcomeChain } from './outcomes.ts'
@@ -36,16 +37,23 @@ export function policyTable(c: Classification): NftTable {
 
   const rowOf = (name: RowName): Row => c.rows.get(name)!
   const groups = [...c.groups.values()].map(g => {
-    const maps = FAMILIES.flatMap(f => rowMapOf(g, f, g.tables[f], { atomNumber, rowNumber, rowOf }) ?? [])
-    return { maps, chain: groupChain(g, g.tables, { rowNumber, rowOf }) }
+    const numbering = { atomNumber, rowNumber, rowOf }
+    const parts = FAMILIES.map(family => {
+      const table = g.tables[family]
+      if (table instanceof SplitTable) return splitObjects(g, family, table, numbering)
+      const map = rowMapOf(g, family, table, numbering)
+      return { sets: map ? [map] : [], chains: [] }
+    })
+    const chains = [groupChain(g, g.tables, numbering), ...parts.flatMap(p => p.chains)]
+    return { sets: parts.flatMap(p => p.sets), chains }
   })
   return {
     family: 'inet',
     name: NFT_TABLE,
-    sets: [...[...lists].map(([name, elements]) => makeSet(name, elements)), ...groups.flatMap(g => g.maps)],
+    sets: [...[...lists].map(([name, elements]) => makeSet(name, elements)), ...groups.flatMap(g => g.sets)],
     chains: [
       ...[...c.outcomes.values()].map(o => outcomeChain(o, c.intent.settings.logPrefix)),
-      ...groups.map(g => g.chain),
+      ...groups.flatMap(g => g.chains),
       ...staticChains(c.intent.settings, c.intent.masqueradePools.length > 0),
     ],
   }
