@@ -1,6 +1,7 @@
 // The lab on a real Kubernetes, step by step: the programs, the image, the cluster, this project installed in it as anybody
 // would, Deployments, routes. What `npm start -- --kubernetes` shows, and what tests on a whole cluster use.
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -100,12 +101,20 @@ export class KubernetesLab {
     })
     this.#router = await startRouter(this.#folder, this.#options.prefix, w => this.#steps.say(`router: ${w}`))
     this.#store = new KubernetesStore(await this.cluster.control.client())
-    await step('install', () => this.#install())
+    await step('install', async () => {
+      await this.install()
+      return 'bin/gingham install manifest --ipv6 | kubectl apply -f -; every node is Ready'
+    })
   }
 
   /** Everything up to pods that reach one another. */
   async build(): Promise<void> {
     await this.start()
+    await this.startWorkloads()
+  }
+
+  /** The Deployments, and the routes between their pods. */
+  async startWorkloads(): Promise<void> {
     const step = this.#steps.step.bind(this.#steps)
     await step('pods', () => this.#startPods())
     await step('routes', async () => {
@@ -118,14 +127,16 @@ export class KubernetesLab {
     })
   }
 
-  /** As a person would: kubectl apply, and wait. */
-  async #install(): Promise<string> {
-    const { stdout } = await run(path.join(ROOT, 'bin/gingham'), ['install', 'manifest', '--ipv6'])
-    await this.cluster.kubectlWith(stdout, 'apply', '-f', '-')
+  /** As a person would: kubectl apply, and wait. Gives what kubectl said. */
+  async install(): Promise<string> {
+    const { stdout } = await run(path.join(ROOT, 'bin/gingham'), ['install', 'manifest', '--ipv6'], {
+      maxBuffer: 16 * 1024 * 1024,
+    })
+    const said = await this.cluster.kubectlWith(stdout, 'apply', '-f', '-')
     await this.cluster.kubectl('-n', 'kube-system', 'rollout', 'status', 'daemonset/gingham-node', '--timeout=120s')
     await this.cluster.kubectl('wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s')
     await this.cluster.kubectl('apply', '-f', example('lab/network.yaml'))
-    return 'bin/gingham install manifest --ipv6 | kubectl apply -f -; every node is Ready'
+    return said
   }
 
   async #startPods(): Promise<string> {
@@ -162,6 +173,14 @@ export class KubernetesLab {
         }
       })
       .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
+  }
+
+  /** The processes of a pod on its node, with their command lines. */
+  processes(node: string, uid: string): { readonly pid: number; readonly command: string }[] {
+    return processesOfPod(names(this.#options.prefix).node(node), uid).map(pid => ({
+      pid,
+      command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '),
+    }))
   }
 
   /** Where each node's agent answers, seen from the machine. */
