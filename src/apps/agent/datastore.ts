@@ -1,9 +1,10 @@
 // Which datastore the agent works on, opened: the store, and, where the datastore is a Kubernetes cluster, the node in it.
 import { ApiClient } from '../../io/kubernetes/api-client.ts'
-import { type CredentialSource, readCredentials } from '../../io/kubernetes/credentials.ts'
+import { readCredentials } from '../../io/kubernetes/credentials.ts'
 import { putNetworkAvailable, readInternalIps } from '../../io/kubernetes/own-node.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
 import { KubernetesStore } from '../../io/store/kubernetes/store.ts'
+import { readSettings } from '../../io/store/settings.ts'
 import type { Store } from '../../io/store/store.ts'
 import type { ClusterNode } from './node-start.ts'
 import type { DatastoreOptions } from './options.ts'
@@ -20,11 +21,11 @@ export async function findDatastore(options: DatastoreOptions, node: string): Pr
     const { socket } = options
     return { open: onConnection => openEmbedded({ socket, onConnection }), cluster: undefined }
   }
-  const source: CredentialSource =
-    options.kubeconfig === undefined ? { inCluster: true } : { kubeconfig: options.kubeconfig }
+  const settings = readSettings({ env: { ...process.env, DATASTORE_TYPE: 'kubernetes' } })
+  if (settings.type !== 'kubernetes') throw new Error(`the settings name the datastore ${settings.type}`)
   let reached: boolean | undefined
   let tell: (error?: Error) => void = () => {}
-  const api = new ApiClient(await readCredentials(source), {
+  const api = new ApiClient(await readCredentials(settings.source), {
     onReached: error => {
       if (reached === (error === undefined)) return
       reached = error === undefined

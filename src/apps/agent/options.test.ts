@@ -38,7 +38,7 @@ test('the environment says what Calico’s says: the node, the datastore, addres
   assert.deepEqual(alone.settings.addresses, { 4: { kind: 'keep' }, 6: { kind: 'keep' } })
   assert.equal(alone.nodeFolder, undefined)
   const pod = parse(['--datastore', 'kubernetes'], { NODENAME: 'Node-1', IP6: 'autodetect' })
-  assert.deepEqual(pod.datastore, { kind: 'kubernetes', kubeconfig: undefined })
+  assert.deepEqual(pod.datastore, { kind: 'kubernetes' })
   assert.equal(pod.node, 'Node-1')
   assert.equal(pod.settings.addresses[6].kind, 'detect')
   assert.equal(parse([], { DATASTORE_TYPE: 'kubernetes', KUBECONFIG: '/k' }).datastore.kind, 'kubernetes')

@@ -7,8 +7,8 @@ import { type NodeSettings, parseNodeSettings } from '../../core/node/settings.t
 export type DatastoreOptions =
   /** The datastore server, by its unix socket. */
   | { readonly kind: 'embedded'; readonly socket: string }
-  /** By a kubeconfig, else as a pod's service account. */
-  | { readonly kind: 'kubernetes'; readonly kubeconfig: string | undefined }
+  /** The API server that the environment names, else the one whose pod this is. */
+  | { readonly kind: 'kubernetes' }
 
 export type AgentOptions = {
   readonly node: string
@@ -100,7 +100,7 @@ export function parseOptions(
       run,
       state: values.state ?? path.join(run, 'state'),
       datastore: onKubernetes
-        ? { kind: 'kubernetes', kubeconfig: env.KUBECONFIG || undefined }
+        ? { kind: 'kubernetes' }
         : { kind: 'embedded', socket: datastore ?? path.join(run, 'datastore.sock') },
       settings: settings.value,
       nodeFolder: onKubernetes ? NODE_FOLDER : undefined,

@@ -110,11 +110,10 @@ function daemonSet({ image, pool, ipv6, autodetection }: ManifestOptions): objec
             {
               name: 'agent',
               ...shipped,
-              args: [
-                ...['--datastore', 'kubernetes', '--state', '/var/lib/gingham'],
-                ...['--listen', `127.0.0.1:${HEALTH_PORT}`],
-              ],
+              args: ['--state', '/var/lib/gingham', '--listen', `127.0.0.1:${HEALTH_PORT}`],
               env: [
+                // For the command line, too, which is in the image.
+                variable('DATASTORE_TYPE', 'kubernetes'),
                 { name: 'NODENAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
                 variable('IP_AUTODETECTION_METHOD', autodetection ?? 'kubernetes-internal-ip'),
                 ...(ipv6 ? [variable('IP6', 'autodetect')] : []),
