@@ -86,6 +86,12 @@ export class KubernetesLab {
 
   /** Everything up to a cluster in which this project is installed. */
   async start(): Promise<void> {
+    await this.startCluster()
+    await this.installNetwork()
+  }
+
+  /** A cluster without a network for pods. */
+  async startCluster(): Promise<void> {
     const step = this.#steps.step.bind(this.#steps)
     await buildComponents({ names: CLUSTER_COMPONENTS, say: text => this.#steps.say(text) })
     await step('image', async () => {
@@ -101,6 +107,11 @@ export class KubernetesLab {
     })
     this.#router = await startRouter(this.#folder, this.#options.prefix, w => this.#steps.say(`router: ${w}`))
     this.#store = new KubernetesStore(await this.cluster.control.client())
+  }
+
+  /** This project in the cluster. */
+  async installNetwork(): Promise<void> {
+    const step = this.#steps.step.bind(this.#steps)
     await step('install', async () => {
       await this.install()
       return 'bin/gingham install manifest --ipv6 | kubectl apply -f -; every node is Ready'
