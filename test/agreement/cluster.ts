@@ -1,7 +1,10 @@
 // Random clusters and packets for the judges: few names, addresses and ports, so that everything overlaps with everything.
 import fc from 'fast-check'
+import type { Condition, Outcome } from '../../src/core/classify/outcome.ts'
 import { type Addr, addr, familyOf } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
+import { inRanges } from '../../src/core/net/ports.ts'
+import { type Cause, printRule } from '../../src/core/resources/cause.ts'
 import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../../src/core/resources/resource.ts'
 
 const NAMESPACES = ['default', 'prod'] as const
@@ -121,16 +124,26 @@ const spec = fc.record({
   ingress: fc.array(rule, { maxLength: 4 }),
   egress: fc.array(rule, { maxLength: 4 }),
 })
+/** What only host endpoints look at; what does not fit together the schema refuses. */
+const hostFields = fc.constantFrom(
+  {},
+  {},
+  { applyOnForward: true },
+  { applyOnForward: true, preDNAT: true, egress: undefined },
+  { applyOnForward: true, doNotTrack: true },
+)
 
 const V3 = 'projectcalico.org/v3'
 const policy = (index: number) =>
   fc
-    .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(namespaceSelector, 0.4))
-    .map(([body, namespace, namespaces]) => ({
+    .tuple(spec, fc.constantFrom(undefined, ...NAMESPACES), maybe(namespaceSelector, 0.4), hostFields)
+    .map(([body, namespace, namespaces, host]) => ({
       apiVersion: V3,
       kind: namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy',
       metadata: { name: `p${index % 3}`, namespace },
-      spec: namespace ? body : { ...body, namespaceSelector: namespaces },
+      spec: namespace
+        ? body
+        : { ...body, namespaceSelector: namespaces, ...host, ...('preDNAT' in host && { types: ['Ingress'] }) },
     }))
 
 const pod = (index: number) =>
@@ -186,16 +199,50 @@ const networkSet = (index: number) =>
       spec: { nets },
     }))
 
+/** Two nodes with two interfaces each; endpoints may name one, or be found by an address, or guard all. */
+export const HOST_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, readonly Addr[]>> = new Map(
+  ['node0', 'node1'].map((node, i) => [
+    node,
+    new Map([
+      ['eth0', [addr(`172.16.0.${i + 1}`), addr(`fd00:2::${i + 1}`)]],
+      ['eth1', [addr(`172.16.1.${i + 1}`)]],
+    ]),
+  ]),
+)
+
+const hostEndpoint = (index: number) =>
+  fc
+    .record({
+      interfaceName: fc.constantFrom('eth0', 'eth1', '*', undefined),
+      expectedIPs: fc.constantFrom(
+        [],
+        [`172.16.0.${(index % 2) + 1}`, `fd00:2::${(index % 2) + 1}`],
+        [`172.16.1.${(index % 2) + 1}`],
+      ),
+      labels,
+      profiles: fc.constantFrom([], ['kns.default'], ['projectcalico-default-allow'], ['none']),
+      port: fc.constantFrom(...PORTS),
+    })
+    .map(({ labels: own, port: number, ...h }) => ({
+      apiVersion: V3,
+      kind: 'HostEndpoint',
+      metadata: { name: `host${index}`, labels: own },
+      spec: { node: `node${index % 2}`, ...h, ports: [{ name: 'http', protocol: 'TCP', port: number }] },
+    }))
+
 const POD_COUNT = 5
 const tuple = <T>(make: (index: number) => fc.Arbitrary<T>, count: number): fc.Arbitrary<T[]> =>
   fc.tuple(...Array.from({ length: count }, (_, i) => make(i)))
 
+/** Half of the clusters have some. */
+const hosts = fc.oneof(fc.constant([]), tuple(hostEndpoint, 4))
+
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc
-  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 6), tier)
-  .map(([pods, sets, policies, t]) => {
+  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 6), tier, hosts)
+  .map(([pods, sets, policies, t, heps]) => {
     const resources: Resource[] = []
-    for (const document of [...FIXED, t, ...pods, ...sets, ...policies]) {
+    for (const document of [...FIXED, t, ...pods, ...sets, ...heps, ...policies]) {
       const decoded = decodeResource(document)
       if (decoded.ok) resources.push(decoded.value)
     }
@@ -206,10 +253,12 @@ export const cluster: fc.Arbitrary<Snapshot> = fc
 const peers4: Addr[] = [
   ...Array.from({ length: POD_COUNT }, (_, i) => addr(`10.1.${i}.1`)),
   ...OUTSIDE.filter(a => familyOf(a) === 4),
+  ...[...HOST_INTERFACES.values()].flatMap(names => [...names.values()].flat()).filter(a => familyOf(a) === 4),
 ]
 const peers6: Addr[] = [
   ...Array.from({ length: POD_COUNT }, (_, i) => addr(`fd00:1::${i}`)),
   ...OUTSIDE.filter(a => familyOf(a) === 6),
+  ...[...HOST_INTERFACES.values()].flatMap(names => [...names.values()].flat()).filter(a => familyOf(a) === 6),
 ]
 
 export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(family =>
@@ -238,3 +287,30 @@ export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(f
       ...(protocol === (family === 4 ? 1 : 58) && { icmp }),
     })),
 )
+
+/** How a packet passes node0: between its own interfaces, pods of it, and itself. */
+export const wayOf: fc.Arbitrary<{ readonly in?: string; readonly out?: string }> = fc
+  .record(
+    {
+      in: fc.constantFrom('eth0', 'eth1', 'lo'),
+      out: fc.constantFrom('eth0', 'eth1', 'lo'),
+    },
+    { requiredKeys: [] },
+  )
+  .filter(way => way.in !== undefined || way.out !== undefined)
+
+/** Follows an outcome's steps as the kernel does. */
+export function follow(outcome: Outcome, p: Packet): { cause: Cause; logs: string[] } {
+  const own = outcome.direction === 'ingress' ? p.dst : p.src
+  const holds = (c: Condition): boolean =>
+    (c.sports === undefined || inRanges(c.sports, p.sport ?? -1)) &&
+    (c.notSports === undefined || !inRanges(c.notSports, p.sport ?? -1)) &&
+    (c.ownAddresses === undefined || c.ownAddresses.includes(own))
+  const logs: string[] = []
+  for (const step of outcome.steps) {
+    if (!(step.when ?? []).every(holds)) continue
+    if (step.kind === 'log') logs.push(printRule(step.rule))
+    else return { cause: step.cause, logs }
+  }
+  throw new Error(`outcome ${outcome.name} does not decide`)
+}

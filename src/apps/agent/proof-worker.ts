@@ -3,6 +3,8 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { applyChanges, type Change } from '../../core/base/change.ts'
 import { computeIntent } from '../../core/calc/compute.ts'
+import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
+import type { Addr } from '../../core/net/addr.ts'
 import { printDifference } from '../../core/proof/difference.ts'
 import { decodeRuleset } from '../../core/proof/model.ts'
 import { prove } from '../../core/proof/prove.ts'
@@ -10,8 +12,12 @@ import type { ResourceKey } from '../../core/resources/cause.ts'
 import type { Resource } from '../../core/resources/resource.ts'
 import { RawRulesetReader } from '../../io/kernel/raw-ruleset.ts'
 
+export type ProofChanges = {
+  readonly changes: readonly Change<ResourceKey, Resource>[]
+  readonly interfaces: readonly InterfaceChange[]
+}
 export type ProofRequest =
-  | { readonly kind: 'changes'; readonly changes: readonly Change<ResourceKey, Resource>[] }
+  | ({ readonly kind: 'changes' } & ProofChanges)
   | { readonly kind: 'prove'; readonly revision: number }
 
 export type ProofAnswer = {
@@ -28,12 +34,13 @@ export type ProofAnswer = {
 }
 
 const resources = new Map<ResourceKey, Resource>()
+const interfaces = new Map<string, readonly Addr[]>()
 const { node } = workerData as { node: string }
 
 function answer(revision: number): ProofAnswer {
   const began = performance.now()
   try {
-    const intent = computeIntent(resources, node)
+    const intent = computeIntent(resources, node, interfaces)
     using reader = new RawRulesetReader()
     const proof = prove(decodeRuleset(reader.read()), intent)
     return {
@@ -51,6 +58,8 @@ function answer(revision: number): ProofAnswer {
 }
 
 parentPort!.on('message', (request: ProofRequest) => {
-  if (request.kind === 'changes') applyChanges(resources, request.changes)
-  else parentPort!.postMessage(answer(request.revision))
+  if (request.kind === 'changes') {
+    applyChanges(resources, request.changes)
+    applyChanges(interfaces, request.interfaces)
+  } else parentPort!.postMessage(answer(request.revision))
 })

@@ -1,12 +1,9 @@
 // Proves again and again that the kernel's ruleset means what the resources say: some time after every change, and every so
 // often without one. What it finds is told; the table is read and put right; what it does not understand is never green.
 import { Worker } from 'node:worker_threads'
-import type { Change } from '../../core/base/change.ts'
-import type { ResourceKey } from '../../core/resources/cause.ts'
-import type { Resource } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
 import type { Metrics } from './metrics.ts'
-import type { ProofAnswer, ProofRequest } from './proof-worker.ts'
+import type { ProofAnswer, ProofChanges, ProofRequest } from './proof-worker.ts'
 
 /** After a change the kernel is given time to settle; without one it is proved anew after this. */
 const AFTER_CHANGE_MS = 3000
@@ -46,10 +43,10 @@ export class ProofLoop {
     this.#worker.unref()
   }
 
-  /** The resources changed; the kernel follows. */
-  changed(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
+  /** Resources or interfaces changed; the kernel follows. */
+  changed(changes: ProofChanges, revision: number): void {
     this.#revision = revision
-    this.#post({ kind: 'changes', changes })
+    this.#post({ kind: 'changes', ...changes })
     this.#schedule(AFTER_CHANGE_MS)
   }
 

@@ -27,6 +27,7 @@ const WRITE_ORDER: readonly Kind[] = [
   'GlobalNetworkPolicy',
   'NetworkPolicy',
   'WorkloadEndpoint',
+  'HostEndpoint',
   'Pod',
 ]
 

@@ -2,10 +2,10 @@
 // own side is shared by all groups; it holds its sets as long as somebody holds it.
 import { FAMILIES, type Family } from '../net/addr.ts'
 import type { Rule } from '../policy/model.ts'
-import type { Direction } from '../resources/cause.ts'
+import type { Direction, HostHook } from '../resources/cause.ts'
 import type { ActiveSets } from './active-sets.ts'
 import type { ResolvedRule, SetId } from './intent.ts'
-import { hasOwnSide, ownSide, resolveRule, type SetSource } from './resolve.ts'
+import { hasOwnSide, hostSide, ownSide, resolveRule, type SetSource } from './resolve.ts'
 import type { Labelled } from './sets.ts'
 
 export type Block = {
@@ -37,6 +37,8 @@ export class Blocks {
   readonly #sets: ActiveSets
   /** Shared blocks, by rule list and family. */
   readonly #shared: Readonly<Record<Family, Map<RuleList, Block>>> = { 4: new Map(), 6: new Map() }
+  /** Those of lists that ask about the own side, as host endpoints ask: shared too, since there it is a matter of sets. */
+  readonly #hosts: Readonly<Record<Family, Map<RuleList, Block>>> = { 4: new Map(), 6: new Map() }
   /** Which selectors a source asks of own addresses. */
   readonly #selects: SetSource['selects']
 
@@ -45,17 +47,19 @@ export class Blocks {
     this.#selects = selects
   }
 
-  acquire(list: RuleList, family: Family, self: Labelled): Block {
-    const shared = list.ownSensitive ? undefined : this.#shared[family].get(list)
-    const block = shared ?? this.#resolve(list, family, self)
+  /** `hook`: of a host endpoint; else the block is for `self`. */
+  acquire(list: RuleList, family: Family, place: { self: Labelled; hook?: HostHook | undefined }): Block {
+    const pool = list.ownSensitive ? place.hook && this.#hosts[family] : this.#shared[family]
+    const shared = pool?.get(list)
+    const block = shared ?? this.#resolve(list, family, place)
     block.users++
-    if (!shared && !list.ownSensitive) this.#shared[family].set(list, block)
+    if (!shared) pool?.set(list, block)
     return block
   }
 
   release(list: RuleList, family: Family, block: Block): void {
     if (--block.users > 0) return
-    if (this.#shared[family].get(list) === block) this.#shared[family].delete(list)
+    for (const pool of [this.#shared[family], this.#hosts[family]]) if (pool.get(list) === block) pool.delete(list)
     for (const id of block.sets) this.#sets.release(id)
     for (const scope of block.scopes) this.#sets.releasePortName(scope)
   }
@@ -63,11 +67,12 @@ export class Blocks {
   /** The next `acquire` resolves anew what speaks of these; who holds the old block keeps it until it is released. */
   renew(speaks: (block: Block) => boolean): void {
     for (const family of FAMILIES) {
-      for (const [list, block] of this.#shared[family]) if (speaks(block)) this.#shared[family].delete(list)
+      for (const pool of [this.#shared[family], this.#hosts[family]])
+        for (const [list, block] of pool) if (speaks(block)) pool.delete(list)
     }
   }
 
-  #resolve(list: RuleList, family: Family, self: Labelled): Block {
+  #resolve(list: RuleList, family: Family, { self, hook }: { self: Labelled; hook?: HostHook | undefined }): Block {
     const sets: SetId[] = []
     const scopes: string[] = []
     const note = (id: SetId): SetId => {
@@ -87,7 +92,7 @@ export class Blocks {
     }
     const place = { self, direction: list.direction, family }
     const rules = list.rules.flatMap(rule => {
-      const own = ownSide(rule, place, this.#selects)
+      const own = hook ? hostSide(rule, place, source) : ownSide(rule, place, this.#selects)
       return own ? [resolveRule(rule, place, own, source)] : []
     })
     return { rules, sets, scopes, users: 0 }

@@ -2,12 +2,13 @@
 // the equivalence classes interned). A packet then costs: interface → group, address → atom, atom → row,
 // (row, protocol, port) → outcome, whatever the number of policies.
 import { sha1Hex } from '../base/hash.ts'
-import type { Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
+import type { HostInterface, Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
 import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
-import { DIRECTIONS, type Direction } from '../resources/cause.ts'
+import { DIRECTIONS, type Direction, type HostHook, type HostLeg } from '../resources/cause.ts'
 import { type AtomKey, type Atoms, atomOf, atomsOf, NOWHERE } from './atoms.ts'
 import type { Outcome, OutcomeName } from './outcome.ts'
+import { ownKey, ownProgram, ownSetsOf } from './own.ts'
 import { residual, setsOfRule } from './residual.ts'
 import { lookup, type Row, type RowName } from './row.ts'
 import { RowMaker } from './rows.ts'
@@ -45,6 +46,23 @@ export type Group = {
   readonly direction: Direction
   readonly identity: string
   readonly tables: Readonly<Record<Family, RowTable>>
+  readonly hook?: HostHook
+}
+
+/**
+ * What guards a host endpoint at one of its legs: groups by the own address, where rules tell own addresses apart; else
+ * the one group of its own name.
+ */
+export type HostGroup = HostLeg & {
+  readonly name: GroupName
+  readonly identity: string
+  readonly otherwise: GroupName
+  readonly byOwn: ReadonlyMap<AtomKey, GroupName>
+}
+
+export type HostDispatch = {
+  readonly host: HostInterface
+  readonly groups: readonly HostGroup[]
 }
 
 export type Dispatch = {
@@ -59,10 +77,11 @@ export type Classification = {
   readonly rows: ReadonlyMap<RowName, Row>
   readonly outcomes: ReadonlyMap<OutcomeName, Outcome>
   readonly dispatch: readonly Dispatch[]
+  readonly hosts: readonly HostDispatch[]
 }
 
-export const groupName = (direction: Direction, identity: string): GroupName =>
-  `g_${sha1Hex(`${direction} ${identity}`).slice(0, 16)}` as GroupName
+export const groupName = (at: { direction: Direction; hook?: HostHook }, identity: string): GroupName =>
+  `g_${sha1Hex(`${at.hook ? `${at.hook} ` : ''}${at.direction} ${identity}`).slice(0, 16)}` as GroupName
 
 /** The sets that a program asks about: atoms that agree on these share a row. */
 const setsOf = (program: Program): ReadonlySet<SetId> =>
@@ -102,7 +121,7 @@ export function classify(intent: Intent): Classification {
     const names = Object.fromEntries(
       DIRECTIONS.map(direction => {
         const guard = endpoint.guards[direction]
-        const name = groupName(direction, guard.identity)
+        const name = groupName({ direction }, guard.identity)
         if (!groups.has(name)) {
           const tables = Object.fromEntries(FAMILIES.map(f => [f, tableOf(guard.programs[f])])) as Record<
             Family,
@@ -115,8 +134,40 @@ export function classify(intent: Intent): Classification {
     ) as Record<Direction, GroupName>
     return { endpoint, groups: names }
   })
-  return { intent, atoms, groups, rows, outcomes, dispatch }
+  const hostGroups = new Map<GroupName, HostGroup>()
+  const hosts = intent.hostInterfaces.map((host): HostDispatch => {
+    const at = host.guards.map(({ direction, hook, identity, programs }): HostGroup => {
+      const leg = { direction, hook }
+      const name = groupName(leg, identity)
+      const known = hostGroups.get(name)
+      if (known) return known
+      const asked = ownSetsOf(FAMILIES.map(f => programs[f]))
+      const groupOf = (key: string): GroupName => {
+        const own = ownGroupName(leg, identity, key)
+        if (!groups.has(own)) {
+          const tables = FAMILIES.map(f => [f, tableOf(ownProgram(programs[f], key))])
+          groups.set(own, { ...leg, name: own, identity, tables: Object.fromEntries(tables) })
+        }
+        return own
+      }
+      const otherwise = groupOf('')
+      const byOwn = new Map<AtomKey, GroupName>()
+      for (const [atom, vector] of atoms.vectors) {
+        const key = ownKey(vector, asked)
+        if (key !== '') byOwn.set(atom, groupOf(key))
+      }
+      const made = { ...leg, name, identity, otherwise, byOwn }
+      hostGroups.set(name, made)
+      return made
+    })
+    return { host, groups: at }
+  })
+  return { intent, atoms, groups, rows, outcomes, dispatch, hosts }
 }
+
+/** The group for own addresses in these sets; for those in none that of the endpoint's own name. */
+export const ownGroupName = (leg: HostLeg, identity: string, key: string): GroupName =>
+  groupName(leg, key === '' ? identity : `${identity}; own address in ${key}`)
 
 /** The outcome that the tables give a packet at one endpoint's direction; the kernel takes the same road. */
 export function outcomeAt(c: Classification, group: GroupName, packet: Packet): Outcome {

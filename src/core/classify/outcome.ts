@@ -4,7 +4,7 @@
 import { sha1Hex } from '../base/hash.ts'
 import type { Addr } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
-import type { Cause, Direction, RuleRef } from '../resources/cause.ts'
+import type { Cause, Direction, HostHook, RuleRef } from '../resources/cause.ts'
 
 /** What a packet must satisfy beyond the axes; everything present must hold. */
 export type Condition = {
@@ -23,11 +23,19 @@ export type Step =
 export type OutcomeName = string & { readonly __outcome: true }
 
 /** The last step is unconditional and not a log. */
-export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
+export type Outcome = {
+  readonly name: OutcomeName
+  readonly direction: Direction
+  readonly steps: readonly Step[]
+  /** Of a host endpoint. What an allow leads to depends on it. */
+  readonly hook?: HostHook
+}
 
-export function makeOutcome(direction: Direction, steps: readonly Step[]): Outcome {
-  const name = `o_${sha1Hex(JSON.stringify([direction, steps])).slice(0, 16)}` as OutcomeName
-  return { name, direction, steps }
+export function makeOutcome(at: { direction: Direction; hook?: HostHook }, steps: readonly Step[]): Outcome {
+  const { direction, hook } = at
+  const content = JSON.stringify([direction, steps, ...(hook ? [hook] : [])])
+  const name = `o_${sha1Hex(content).slice(0, 16)}` as OutcomeName
+  return { name, direction, steps, ...(hook && { hook }) }
 }
 
 /** The outcome's cause if no condition is involved: then every packet of the class is decided alike. */

@@ -12,15 +12,21 @@ import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry }
 const defaultCause = (stage: Stage, direction: Direction): Cause =>
   stage.kind === 'tier' ? { kind: 'tier', tier: stage.name, direction } : { kind: 'no-profile', direction }
 
+/** The cause of coming to the end of all stages. */
+export const finalCause = ({ direction, hook }: Pick<Program, 'direction' | 'hook'>): Cause => ({
+  kind: hook === undefined || hook === 'host' ? 'no-profile' : 'undecided',
+  direction,
+})
+
 /** A step that is taken only if one more condition holds. */
 const under = (condition: Condition, step: Step): Step => ({ ...step, when: [condition, ...(step.when ?? [])] })
 
 /** Makes rows for one direction and family; outcomes are handed to `intern`, which keeps them. */
 export class RowMaker {
-  readonly #program: Pick<Program, 'direction' | 'family'>
+  readonly #program: Pick<Program, 'direction' | 'family' | 'hook'>
   readonly #intern: (outcome: Outcome) => void
 
-  constructor(program: Pick<Program, 'direction' | 'family'>, intern: (outcome: Outcome) => void) {
+  constructor(program: Pick<Program, 'direction' | 'family' | 'hook'>, intern: (outcome: Outcome) => void) {
     this.#program = program
     this.#intern = intern
   }
@@ -48,7 +54,8 @@ export class RowMaker {
       else base = this.#decide(stages, { family: this.#program.family, protocol })
       if (base !== otherwise) protocols.push({ protocol, outcome: base })
     }
-    return makeRow({ direction: this.#program.direction, ports, types, protocols, otherwise })
+    const { direction, hook } = this.#program
+    return makeRow({ direction, ...(hook && { hook }), ports, types, protocols, otherwise })
   }
 
   /** Adds the entries of one protocol's ports; returns the outcome of most ports, which needs none. */
@@ -90,7 +97,7 @@ export class RowMaker {
   }
 
   #decide(stages: readonly Stage[], cell: Cell): OutcomeName {
-    const outcome = makeOutcome(this.#program.direction, this.#steps(stages, 0, cell))
+    const outcome = makeOutcome(this.#program, this.#steps(stages, 0, cell))
     this.#intern(outcome)
     return outcome.name
   }
@@ -98,7 +105,7 @@ export class RowMaker {
   #steps(stages: readonly Stage[], from: number, cell: Cell): Step[] {
     const { direction } = this.#program
     const stage = stages[from]
-    if (!stage) return [{ kind: 'decide', cause: { kind: 'no-profile', direction } }]
+    if (!stage) return [{ kind: 'decide', cause: finalCause(this.#program) }]
     const steps: Step[] = []
     for (const rule of stage.rules) {
       const matched = match(rule, cell)

@@ -4,6 +4,7 @@ import { type Direction, splitKey } from '../resources/cause.ts'
 import {
   find,
   type GlobalNetworkPolicy,
+  type HostEndpoint,
   type IPPool,
   type Kind,
   keyOf,
@@ -29,6 +30,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   IPAMConfiguration: 'IPAM configuration',
   Node: 'Node',
   WorkloadEndpoint: 'Workload endpoint',
+  HostEndpoint: 'Host endpoint',
   BGPConfiguration: 'BGP configuration',
   BGPPeer: 'BGP peer',
   FelixConfiguration: 'Felix configuration',
@@ -65,9 +67,26 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describeNets(resource.spec.nets ?? [])
     case 'IPPool':
       return describePool(resource)
+    case 'HostEndpoint':
+      return describeHost(resource)
     default:
       return ''
   }
+}
+
+function describeHost({ spec }: HostEndpoint): string {
+  const { node, interfaceName, expectedIPs = [], profiles = [] } = spec
+  const what =
+    interfaceName === '*'
+      ? 'every interface that has no host endpoint of its own'
+      : interfaceName === undefined
+        ? `the interface with ${expectedIPs.join(' or ')}`
+        : `interface ${interfaceName}`
+  const rest =
+    profiles.length === 0
+      ? 'what no policy allows is denied, save for the failsafe ports'
+      : `what no policy decides is left to ${profiles.length === 1 ? 'profile' : 'profiles'} ${profiles.join(', ')}`
+  return `It guards ${what} of node '${node}': ${rest}.`
 }
 
 type Policy = NetworkPolicy | GlobalNetworkPolicy

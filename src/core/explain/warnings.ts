@@ -2,10 +2,11 @@
 // it is what people look for afterwards for hours.
 import type { Problem } from '../base/problem.ts'
 import { sideSelects } from '../oracle/entity.ts'
-import { type Endpoint, endpointsOf, type Member, setsOf } from '../oracle/members.ts'
+import { type Endpoint, endpointsOf, hostsOf, type Member, setsOf } from '../oracle/members.ts'
 import { appliesTo } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
+import { EVERY_INTERFACE } from '../resources/kinds/host-endpoint.ts'
 import type { EntityRule, GlobalNetworkPolicy, NetworkPolicy, Resource, Snapshot } from '../resources/resource.ts'
 import { withoutEffect } from './no-effect.ts'
 import { isUnconditional } from './rule-words.ts'
@@ -14,24 +15,34 @@ import { plural } from './words.ts'
 type Policy = NetworkPolicy | GlobalNetworkPolicy
 
 /** Everything that selectors can select, looked up once for many resources. */
-export type Survey = { readonly endpoints: readonly Endpoint[]; readonly members: readonly Member[] }
+export type Survey = {
+  readonly endpoints: readonly Endpoint[]
+  readonly members: readonly Member[]
+  /** The host endpoints that guard every interface. */
+  readonly everywhere: readonly Endpoint[]
+}
 
 export function survey(snapshot: Snapshot): Survey {
   const resources = derived(snapshot)
-  const endpoints = endpointsOf(resources)
-  return { endpoints, members: [...endpoints, ...setsOf(resources)] }
+  const endpoints = [...endpointsOf(resources), ...hostsOf(resources)]
+  const everywhere = hostsOf(resources, EVERY_INTERFACE)
+  return { endpoints, members: [...endpoints, ...setsOf(resources)], everywhere }
 }
 
 /** What has no effect, with the place in the resource. Without a survey only what the resource itself shows. */
 export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
   if (resource.kind !== 'NetworkPolicy' && resource.kind !== 'GlobalNetworkPolicy') return withoutEffect(resource)
   const found = [...switchedOff(resource), ...neverReached(resource)]
-  return surroundings ? [...found, ...matchesNothing(resource, surroundings)] : found
+  if (!surroundings) return found
+  return [...found, ...matchesNothing(resource, surroundings), ...untrackedEverywhere(resource, surroundings)]
 }
 
 const typeOf = (direction: Direction): 'Ingress' | 'Egress' => (direction === 'ingress' ? 'Ingress' : 'Egress')
 
 const isOn = (policy: Policy, direction: Direction): boolean => policy.spec.types.includes(typeOf(direction))
+
+const isForHosts = (policy: Policy): boolean =>
+  policy.kind === 'GlobalNetworkPolicy' && Boolean(policy.spec.preDNAT || policy.spec.doNotTrack)
 
 function switchedOff(policy: Policy): Problem[] {
   return DIRECTIONS.flatMap(direction => {
@@ -40,6 +51,16 @@ function switchedOff(policy: Policy): Problem[] {
     const message = `${plural(rules.length, `${direction} rule`)} without effect: spec.types is ${policy.spec.types.join(', ')}`
     return [{ path: `spec.${direction}`, message, fix: `add ${typeOf(direction)} to spec.types` }]
   })
+}
+
+/** Untracked policy is not asked at host endpoints of all interfaces. */
+function untrackedEverywhere(policy: Policy, { everywhere }: Survey): Problem[] {
+  if (policy.kind !== 'GlobalNetworkPolicy' || !policy.spec.doNotTrack) return []
+  const applies = appliesTo(policy)
+  const names = everywhere.filter(host => applies(host.labels)).map(host => host.name)
+  if (names.length === 0) return []
+  const message = `is not asked at ${names.join(', ')}: interfaceName * is for tracked policy`
+  return [{ path: 'spec.doNotTrack', message, fix: 'name the interfaces in host endpoints of their own' }]
 }
 
 function neverReached(policy: Policy): Problem[] {
@@ -56,10 +77,11 @@ function neverReached(policy: Policy): Problem[] {
 function matchesNothing(policy: Policy, { endpoints, members }: Survey): Problem[] {
   const problems: Problem[] = []
   const applies = appliesTo(policy)
-  if (!endpoints.some(endpoint => applies(endpoint.labels))) {
+  const governed = isForHosts(policy) ? endpoints.filter(e => e.key.startsWith('HostEndpoint/')) : endpoints
+  if (!governed.some(endpoint => applies(endpoint.labels))) {
     problems.push({
       path: 'spec.selector',
-      message: 'selects no pod at present: the policy has no effect until one comes',
+      message: `selects no ${isForHosts(policy) ? 'host endpoint' : 'pod'} at present: the policy has no effect until one comes`,
     })
   }
   const namespace = policy.kind === 'NetworkPolicy' ? policy.metadata.namespace : undefined

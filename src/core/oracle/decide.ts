@@ -9,6 +9,7 @@ import {
   type Cause,
   causeVerdict,
   type Direction,
+  type HostHook,
   type ResourceKey,
   type RuleRef,
   resourceKey,
@@ -24,16 +25,12 @@ import { printRuleText } from './rule-text.ts'
 /** Judges the first packet of a connection. Addresses that belong to no workload are outside and have no policy here. */
 export function decide(snapshot: Snapshot, packet: Packet): Decision {
   const resources = derived(snapshot)
-  const { src, dst, sport, dport } = packet
-  const judged: Case = {
-    packet,
-    source: { addr: src, port: sport, members: membersAt(resources, src) },
-    destination: { addr: dst, port: dport, members: membersAt(resources, dst) },
-  }
+  const { src, dst } = packet
+  const judged = caseOf(resources, packet)
   const from = endpointAt(resources, src)
   const to = endpointAt(resources, dst)
-  const egress = from && decideDirection(resources, from, 'egress', judged)
-  const ingress = to && decideDirection(resources, to, 'ingress', judged)
+  const egress = from && decideDirection(resources, from, 'egress', { judged })
+  const ingress = to && decideDirection(resources, to, 'ingress', { judged })
   const allowed = [egress, ingress].every(decision => decision === undefined || decision.verdict === 'allow')
   return {
     verdict: allowed ? 'allow' : 'deny',
@@ -45,25 +42,37 @@ export function decide(snapshot: Snapshot, packet: Packet): Decision {
   }
 }
 
-type Search = { readonly trail: Step[]; readonly logs: RuleRef[]; readonly judged: Case }
+type Search = { readonly trail: Step[]; readonly logs: RuleRef[]; readonly judged: Case; readonly hook?: HostHook }
 /** What a list of rules came to: decided, or Pass, or nothing matched. */
 type Found =
   | { readonly kind: 'decided'; readonly cause: Cause }
   | { readonly kind: 'pass' }
   | { readonly kind: 'nothing' }
 
-function decideDirection(
+export function caseOf(resources: Snapshot, packet: Packet): Case {
+  const { src, dst, sport, dport } = packet
+  return {
+    packet,
+    source: { addr: src, port: sport, members: membersAt(resources, src) },
+    destination: { addr: dst, port: dport, members: membersAt(resources, dst) },
+  }
+}
+
+/** `hook`: of a host endpoint; only at `host` its profiles, or their absence, decide what no tier decided. */
+export function decideDirection(
   resources: Snapshot,
   endpoint: Endpoint,
   direction: Direction,
-  judged: Case,
+  { judged, hook }: { judged: Case; hook?: HostHook },
 ): DirectionDecision {
-  const search: Search = { trail: [], logs: [], judged }
+  const search: Search = { trail: [], logs: [], judged, ...(hook && { hook }) }
+  const hasProfiles = hook === undefined || hook === 'host'
   const cause =
     searchTiers(resources, endpoint, direction, search) ??
-    searchProfiles(resources, endpoint, direction, search) ??
-    ({ kind: 'no-profile', direction } as const)
+    (hasProfiles ? searchProfiles(resources, endpoint, direction, search) : undefined) ??
+    ({ kind: hasProfiles ? 'no-profile' : 'undecided', direction } as const)
   return {
+    ...(hook && { hook }),
     endpoint: endpoint.key,
     endpointName: endpoint.name,
     direction,
@@ -76,7 +85,9 @@ function decideDirection(
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
   for (const tier of tiersInOrder(resources)) {
-    const selecting = policiesOfTier(resources, tier.name).filter(policy => appliesTo(policy)(endpoint.labels))
+    const selecting = policiesOfTier(resources, tier.name, search.hook).filter(policy =>
+      appliesTo(policy)(endpoint.labels),
+    )
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))
@@ -93,8 +104,11 @@ function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Directi
     }
     if (found.kind === 'decided') return found.cause
     if (!entered || found.kind === 'pass') continue
-    search.trail.push({ kind: 'tier-default', tier: tier.name, action: tier.defaultAction })
-    if (tier.defaultAction === 'Deny') return { kind: 'tier', tier: tier.name, direction }
+    // Before connection tracking and translation a tier only says what its rules say.
+    const early = search.hook === 'prednat' || search.hook === 'untracked'
+    const action = early ? 'Pass' : tier.defaultAction
+    search.trail.push({ kind: 'tier-default', tier: tier.name, action })
+    if (action === 'Deny') return { kind: 'tier', tier: tier.name, direction }
   }
   return undefined
 }

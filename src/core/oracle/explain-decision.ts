@@ -26,6 +26,7 @@ export function nearMiss(decision: DirectionDecision): RuleStep | undefined {
 
 function answer(decision: DirectionDecision): string {
   const where = `${decision.direction} of ${decision.endpointName}`
+  if (decision.cause.kind === 'undecided') return `${where}: goes on: ${printCause(decision.cause)}`
   if (decision.verdict === 'allow') return `${where}: allowed by ${printCause(decision.cause)}`
   switch (decision.cause.kind) {
     case 'rule':

@@ -1,6 +1,6 @@
 // Which tiers and policies there are for a workload, and in what order they speak. Order numbers come first, no number is
 // last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
-import type { Direction } from '../resources/cause.ts'
+import type { Direction, HostHook } from '../resources/cause.ts'
 import { type GlobalNetworkPolicy, type NetworkPolicy, ofKind, type Snapshot } from '../resources/resource.ts'
 import { NAMESPACE, selecting, selectingNamespace, selectingServiceAccount, type Test } from './members.ts'
 
@@ -27,7 +27,7 @@ export function tiersInOrder(resources: Snapshot): TierView[] {
     exists: true,
   }))
   const known = new Set(existing.map(tier => tier.name))
-  const named = new Set(workloadPolicies(resources).map(policy => policy.spec.tier))
+  const named = new Set(allPolicies(resources).map(policy => policy.spec.tier))
   const missing = [...named].filter(name => !known.has(name)).sort(byText)
   return [
     ...existing.sort((a, b) => before(a.order, b.order) || byText(a.name, b.name)),
@@ -37,17 +37,36 @@ export function tiersInOrder(resources: Snapshot): TierView[] {
 
 export type Policy = NetworkPolicy | GlobalNetworkPolicy
 
-/** preDNAT and doNotTrack policies are for host endpoints alone. */
-const workloadPolicies = (resources: Snapshot): Policy[] => [
+const allPolicies = (resources: Snapshot): Policy[] => [
   ...ofKind(resources, 'NetworkPolicy'),
-  ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(({ spec }) => !spec.preDNAT && !spec.doNotTrack),
+  ...ofKind(resources, 'GlobalNetworkPolicy'),
 ]
+
+/** preDNAT and doNotTrack policies are for host endpoints alone; what is forwarded asks those that apply to it. */
+function isAskedAt(policy: Policy, hook: HostHook): boolean {
+  const {
+    preDNAT = false,
+    doNotTrack = false,
+    applyOnForward = false,
+  } = policy.kind === 'GlobalNetworkPolicy' ? policy.spec : {}
+  switch (hook) {
+    case 'untracked':
+      return doNotTrack
+    case 'prednat':
+      return preDNAT
+    case 'forward':
+      return applyOnForward && !preDNAT && !doNotTrack
+    case 'host':
+      return !preDNAT && !doNotTrack
+  }
+}
 
 const tieName = ({ kind, metadata }: Policy): string => `${metadata.name}/${metadata.namespace ?? ''}/${kind}`
 
-export const policiesOfTier = (resources: Snapshot, tier: string): Policy[] =>
-  workloadPolicies(resources)
-    .filter(policy => policy.spec.tier === tier)
+/** Workloads are asked as `host` is. */
+export const policiesOfTier = (resources: Snapshot, tier: string, hook: HostHook = 'host'): Policy[] =>
+  allPolicies(resources)
+    .filter(policy => policy.spec.tier === tier && isAskedAt(policy, hook))
     .sort((a, b) => before(a.spec.order, b.spec.order) || byText(tieName(a), tieName(b)))
 
 /** Whether a policy selects an endpoint with some labels, whatever the direction. */

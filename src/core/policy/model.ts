@@ -3,7 +3,7 @@
 import type { Family } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
 import type { Prefix } from '../net/prefix.ts'
-import type { Direction, ResourceKey, RuleRef } from '../resources/cause.ts'
+import type { Direction, HostHook, ResourceKey, RuleRef } from '../resources/cause.ts'
 import type { Selector } from '../selector/selector.ts'
 
 /** Numeric ranges and names, OR-ed. */
@@ -43,6 +43,8 @@ export type Policy = {
   /** Which endpoints it governs. */
   readonly selector: Selector
   readonly types: readonly Direction[]
+  /** Where host endpoints ask it; workloads ask those with `host`. */
+  readonly hooks: readonly HostHook[]
   readonly rules: Readonly<Record<Direction, readonly Rule[]>>
 }
 

@@ -1,7 +1,15 @@
 // All policies, tiers and profiles of a snapshot, in the model. A policy that cannot be translated becomes one that
 // denies: it selects what it selects, and allows nothing.
 
-import { DIRECTIONS, type Direction, printKey, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
+import {
+  DIRECTIONS,
+  type Direction,
+  type HostHook,
+  printKey,
+  type ResourceKey,
+  resourceKey,
+  splitKey,
+} from '../resources/cause.ts'
 import type {
   GlobalNetworkPolicy,
   NetworkPolicy,
@@ -59,16 +67,24 @@ function whomAtMost(policy: NetworkPolicy | GlobalNetworkPolicy): Selector {
   }
 }
 
-/** A policy, or what stands for one that cannot be translated: it denies. `undefined`: none of a workload's business. */
-export function policyOf(
-  resource: NetworkPolicy | GlobalNetworkPolicy,
-): { readonly policy: Policy; readonly problem?: string } | undefined {
+function hooksOf(resource: NetworkPolicy | GlobalNetworkPolicy): HostHook[] {
+  if (resource.kind === 'NetworkPolicy') return ['host']
+  const { doNotTrack, preDNAT, applyOnForward } = resource.spec
+  if (doNotTrack) return ['untracked']
+  if (preDNAT) return ['prednat']
+  return applyOnForward ? ['host', 'forward'] : ['host']
+}
+
+/** A policy, or what stands for one that cannot be translated: it denies. */
+export function policyOf(resource: NetworkPolicy | GlobalNetworkPolicy): {
+  readonly policy: Policy
+  readonly problem?: string
+} {
   const { kind, spec, metadata } = resource
-  // These two are judged before connection tracking or address translation, at host endpoints only.
-  if (resource.kind === 'GlobalNetworkPolicy' && (resource.spec.doNotTrack || resource.spec.preDNAT)) return undefined
   const namespace = resource.kind === 'NetworkPolicy' ? resource.metadata.namespace : undefined
   const key = resourceKey(kind, namespace, metadata.name)
-  const base = { key, tier: spec.tier ?? 'default', order: orderOf(spec.order), types: typesOf(spec.types) }
+  const order = orderOf(spec.order)
+  const base = { key, tier: spec.tier ?? 'default', order, types: typesOf(spec.types), hooks: hooksOf(resource) }
   try {
     return { policy: { ...base, selector: whom(resource), rules: rulesOf(spec, key, namespace) } }
   } catch (error) {
@@ -115,13 +131,13 @@ export const comparePolicies = (a: Policy, b: Policy): number => compare(a.order
 
 export function policiesOf(snapshot: Snapshot): Policies {
   const problems: string[] = []
-  const note = <T extends { readonly problem?: string }>(made: T | undefined): T[] => {
-    if (made?.problem) problems.push(made.problem)
-    return made ? [made] : []
+  const note = <T extends { readonly problem?: string }>(made: T): T => {
+    if (made.problem) problems.push(made.problem)
+    return made
   }
   const resources = [...ofKind(snapshot, 'NetworkPolicy'), ...ofKind(snapshot, 'GlobalNetworkPolicy')]
-  const policies = resources.flatMap(r => note(policyOf(r))).map(m => m.policy)
-  const profiles = [...ofKind(snapshot, 'Profile')].flatMap(r => note(profileOf(r))).map(m => m.profile)
+  const policies = resources.map(r => note(policyOf(r)).policy)
+  const profiles = [...ofKind(snapshot, 'Profile')].map(r => note(profileOf(r)).profile)
   const tiers = [...ofKind(snapshot, 'Tier')].map(tierOf)
   const known = new Set(tiers.map(t => t.name))
   const strays = [...new Set(policies.map(p => p.tier))].filter(name => !known.has(name)).map(strayTier)

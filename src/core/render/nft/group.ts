@@ -4,11 +4,28 @@ import type { GroupName } from '../../classify/classify.ts'
 import { isPlain, type Row, type RowName } from '../../classify/row.ts'
 import { FAMILIES, type Family } from '../../net/addr.ts'
 import type { Element, Field, NftChain, NftSet, Rule } from '../../nft/objects.ts'
-import type { Direction } from '../../resources/cause.ts'
-import { DROP, decideIn, goto, is, NFPROTO, priority, priorityFrom, rowMap, rule, type SetName } from './layout.ts'
+import type { Direction, HostHook } from '../../resources/cause.ts'
+import {
+  DROP,
+  decideIn,
+  goto,
+  is,
+  legName,
+  NFPROTO,
+  priority,
+  priorityFrom,
+  rowMap,
+  rule,
+  type SetName,
+} from './layout.ts'
 import { clip } from './outcomes.ts'
 
-export type GroupHead = { readonly name: GroupName; readonly direction: Direction; readonly identity: string }
+export type GroupHead = {
+  readonly name: GroupName
+  readonly direction: Direction
+  readonly identity: string
+  readonly hook?: HostHook
+}
 /** A group's map from atom to row: the entries that differ from `otherwise`. */
 export type TableView = {
   readonly otherwise: RowName
@@ -34,7 +51,8 @@ export function rowMapOf(group: GroupHead, family: Family, table: TableView, n: 
   return rowMap(rowMapName(group.name, family), [...entries, otherwiseElement(table.otherwise, n)], titleOf(group))
 }
 
-const titleOf = ({ direction, identity }: GroupHead): string => clip(`${direction} ${identity}`)
+const titleOf = ({ hook, direction, identity }: GroupHead): string =>
+  clip(`${hook === undefined ? '' : `${hook} `}${direction} ${identity}`)
 
 export function groupChain(group: GroupHead, tables: Readonly<Record<Family, TableView>>, n: RowLookup): NftChain {
   const always = FAMILIES.map(family => {
@@ -48,7 +66,7 @@ export function groupChain(group: GroupHead, tables: Readonly<Record<Family, Tab
 
 function familyRules(group: GroupHead, family: Family, table: TableView, n: RowLookup): Rule[] {
   const ofFamily = is('meta nfproto', { value: NFPROTO[family] })
-  const decide = goto(decideIn(group.direction))
+  const decide = goto(decideIn(legName(group)))
   if (table.isUniform) {
     const row = n.rowOf(table.otherwise)
     if (isPlain(row)) return [rule(ofFamily, goto(row.otherwise))]
