@@ -41,6 +41,7 @@ export type Traced = {
 
 const NAMES: Readonly<Record<string, number>> = {
   icmp: 1,
+  ipencap: 4,
   tcp: 6,
   udp: 17,
   gre: 47,
@@ -282,7 +283,7 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
           }
         } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'masquerade', 'reject'].includes(kind))
           verdict = e
-        else if (kind === 'notrack') state.untracked = true
+        else if (kind === 'notrack') state.untracked ||= state.prio <= -200 && /prerouting|output/.test(state.hook)
         else if (!['counter', 'limit', 'log'].includes(kind)) fail('statement', e)
         if (!verdict) continue
         const [what, target] = Object.entries(verdict)[0] as [string, { target: string } | null]

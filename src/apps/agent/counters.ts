@@ -1,13 +1,15 @@
 // The kernel's counters, by cause: each outcome chain counts just before its verdict, under the cause as a comment.
 import type { Outcome } from '../../core/classify/outcome.ts'
-import { printCause } from '../../core/resources/cause.ts'
+import { type Direction, type HostHook, printCause } from '../../core/resources/cause.ts'
 
 /** A counter of the table: the chain it stands in, its place among the chain's counters, and what it counted. */
 export type ChainCounters = ReadonlyMap<string, readonly { readonly packets: number; readonly bytes: number }[]>
 
 export type OutcomeCounter = {
   readonly cause: string
-  readonly direction: 'ingress' | 'egress'
+  readonly direction: Direction
+  /** Of a host endpoint. */
+  readonly hook?: HostHook
   readonly chain: string
   readonly packets: number
   readonly bytes: number
@@ -21,7 +23,8 @@ export function outcomeCounters(outcomes: Iterable<Outcome>, counters: ChainCoun
       const counter = found[i]
       if (!counter) return []
       const { packets, bytes } = counter
-      return [{ cause: printCause(step.cause), direction: outcome.direction, chain: outcome.name, packets, bytes }]
+      const { direction, hook, name: chain } = outcome
+      return [{ cause: printCause(step.cause), direction, ...(hook && { hook }), chain, packets, bytes }]
     })
   })
 }

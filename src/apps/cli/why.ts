@@ -1,7 +1,7 @@
 // why SRC DST SERVICE: the verdict, the reason, the near miss, and what the kernel itself has counted for that reason.
 import type { Family } from '../../core/net/addr.ts'
-import { decide } from '../../core/oracle/decide.ts'
-import type { Decision, DirectionDecision } from '../../core/oracle/decision.ts'
+import { decideFlow, directionsOf, type FlowDecision } from '../../core/oracle/decide-flow.ts'
+import type { DirectionDecision } from '../../core/oracle/decision.ts'
 import { explainDecision } from '../../core/oracle/explain-decision.ts'
 import { printCause } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
@@ -49,7 +49,7 @@ export async function why(question: Question, { client, agents, terminal, option
   const source = findEnd(question.source, snapshot, namespace)
   const destination = findEnd(question.destination, snapshot, namespace)
   const packets = packetsOf(source, destination, { service: parseService(question.service), ...options })
-  const decisions = packets.map(packet => decide(resources, packet))
+  const decisions = packets.map(packet => decideFlow(resources, packet))
   const evidence = await Promise.all(decisions.map(decision => gather(decision, snapshot, agents)))
   for (const problem of problems) terminal.err(`warning: not considered, as it cannot be read: ${problem}\n`)
   if (options.output === 'json') {
@@ -61,16 +61,18 @@ export async function why(question: Question, { client, agents, terminal, option
   return decisions.every(decision => decision.verdict === 'allow')
 }
 
-async function gather(decision: Decision, snapshot: Snapshot, agents: Agents): Promise<Evidence[]> {
-  const directions = [decision.egress, decision.ingress].filter(d => d !== undefined)
+async function gather(decision: FlowDecision, snapshot: Snapshot, agents: Agents): Promise<Evidence[]> {
   return Promise.all(
-    directions.map(async ({ endpoint, direction, cause }) => {
+    directionsOf(decision).map(async ({ endpoint, direction, hook, cause }) => {
       const resource = snapshot.get(endpoint)
-      const node = (resource?.kind === 'WorkloadEndpoint' && resource.spec.node) || '?'
+      const isEndpoint = resource?.kind === 'WorkloadEndpoint' || resource?.kind === 'HostEndpoint'
+      const node = (isEndpoint && resource.spec.node) || '?'
       const base = { direction, node, cause: printCause(cause) }
       const counters = await agents.counters(node)
       if (!counters.ok) return { ...base, missing: counters.why }
-      const mine = counters.value.filter(outcome => outcome.cause === base.cause && outcome.direction === direction)
+      const mine = counters.value.filter(
+        outcome => outcome.cause === base.cause && outcome.direction === direction && outcome.hook === hook,
+      )
       if (mine.length === 0) return { ...base, missing: 'the kernel has no counter for this cause' }
       const sum = (field: 'packets' | 'bytes'): number => mine.reduce((total, outcome) => total + outcome[field], 0)
       return { ...base, packets: sum('packets'), bytes: sum('bytes') }
@@ -88,10 +90,10 @@ function printEvidence(evidence: readonly Evidence[]): string[] {
 }
 
 /** What decided, without addresses: two families often say the same. */
-const essence = ({ verdict, egress, ingress }: Decision): string =>
-  JSON.stringify([verdict, egress && printCause(egress.cause), ingress && printCause(ingress.cause)])
+const essence = (decision: FlowDecision): string =>
+  JSON.stringify([decision.verdict, ...directionsOf(decision).map(d => [d.direction, d.hook, printCause(d.cause)])])
 
-function printAnswers(decisions: readonly Decision[], evidence: readonly (readonly Evidence[])[]): string {
+function printAnswers(decisions: readonly FlowDecision[], evidence: readonly (readonly Evidence[])[]): string {
   const told = new Map<string, Family>()
   const parts = decisions.map((decision, i) => {
     const { family, src, dst } = decision.packet

@@ -30,7 +30,7 @@ export type NodeDecision = {
   readonly verdict: Verdict
   /** Who was asked, in order; the last one decided. */
   readonly asked: readonly DirectionDecision[]
-  /** What let it pass or stopped it besides policy, in words. */
+  /** What let it pass or stopped it besides policy, in words; the failsafe ports, for instance. */
   readonly because?: string
   /** False if connection tracking does not see it. */
   readonly tracked: boolean
@@ -65,6 +65,8 @@ class Judge {
   readonly #way: NodeWay
   readonly #settings: Spec
   readonly asked: DirectionDecision[] = []
+  /** What went past policy last. */
+  passed: string | undefined
 
   constructor(snapshot: Snapshot, way: NodeWay) {
     this.#resources = derived(snapshot)
@@ -115,17 +117,22 @@ class Judge {
   host(name: string, hook: HostHook, direction: Direction, packet: Packet): 'on' | 'allow' | 'deny' {
     const host = this.#endpointOf(name)
     if (!host || (hook === 'untracked' && host.spec.interfaceName === '*')) return 'on'
-    if (hook !== 'forward') {
-      if (packet.family === 6 && packet.icmp && DISCOVERY.includes(packet.icmp.type)) return 'on'
-      const [peer, other] = direction === 'ingress' ? [packet.src, 'egress' as const] : [packet.dst, 'ingress' as const]
-      if (this.#isSafe(direction, packet, { port: packet.dport, peer })) return 'on'
-      // Before connection tracking the answers of the other direction's connections look like packets of their own.
-      if (hook === 'untracked' && this.#isSafe(other, packet, { port: packet.sport, peer })) return 'on'
-    }
     const judged = caseOf(this.#resources, packet)
     const decision = decideDirection(this.#resources, hostMember(this.#resources, host), direction, { judged, hook })
     // Where no tier has a policy for it, a hook other than the host's own is not there.
     if (hook !== 'host' && !decision.trail.some(step => step.kind === 'tier')) return 'on'
+    const pass = (what: string): 'on' => {
+      this.passed = what
+      return 'on'
+    }
+    if (hook !== 'forward') {
+      if (packet.family === 6 && packet.icmp && DISCOVERY.includes(packet.icmp.type)) return pass('discovery')
+      const [peer, other] = direction === 'ingress' ? [packet.src, 'egress' as const] : [packet.dst, 'ingress' as const]
+      if (this.#isSafe(direction, packet, { port: packet.dport, peer })) return pass('a failsafe port')
+      // Before connection tracking the answers of the other direction's connections look like packets of their own.
+      if (hook === 'untracked' && this.#isSafe(other, packet, { port: packet.sport, peer }))
+        return pass('an answer from a failsafe port')
+    }
     this.asked.push(decision)
     return decision.cause.kind === 'undecided' ? 'on' : decision.verdict
   }
@@ -146,7 +153,7 @@ export function decideAtNode(snapshot: Snapshot, packet: Packet, way: NodeWay): 
   const { in: from, out: to } = way
   const arrived = way.arrived ?? packet
   let tracked = true
-  const end = (verdict: Verdict, because?: string): NodeDecision => ({
+  const end = (verdict: Verdict, because = judge.passed): NodeDecision => ({
     verdict,
     asked: judge.asked,
     tracked,

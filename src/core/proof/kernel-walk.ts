@@ -66,6 +66,7 @@ export class KernelWalk {
   #nat: KernelResult['nat']
   #hook = ''
   #ct: number
+  #early = false
   #untracked = false
   #slots: Value[] = []
 
@@ -110,8 +111,8 @@ export class KernelWalk {
     this.#hook = base.base!.hook
     // Before connection tracking a packet has no connection yet, which nft calls invalid.
     const tracks = this.#hook === 'prerouting' || this.#hook === 'output'
-    const early = tracks && base.base!.priority <= CONNTRACK_PRIORITY
-    this.#ct = this.#untracked ? CT.untracked : early ? CT.invalid : this.#o.ctState
+    this.#early = tracks && base.base!.priority <= CONNTRACK_PRIORITY
+    this.#ct = this.#untracked ? CT.untracked : this.#early ? CT.invalid : this.#o.ctState
     const stack: Frame[] = []
     let at: Frame = { chain: from, next: 0 }
     for (let hops = 0; ; ) {
@@ -164,7 +165,8 @@ export class KernelWalk {
           this.#nat ??= step.what
           return { kind: 'accept' }
         case 'notrack':
-          this.#untracked = true
+          // Too late for a packet that connection tracking has seen.
+          if (this.#early) this.#untracked = true
           continue
         case 'count':
           this.#causes.push(rule.model.comment ?? '')

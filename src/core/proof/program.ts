@@ -198,7 +198,8 @@ class RuleCompiler {
       case 'reject':
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
       case 'notrack':
-        return this.#put({ do: 'notrack' })
+        // What others take out of connection tracking we would have to follow into every later hook.
+        return this.#put(this.#c.ours ? { do: 'notrack' } : { do: 'unknown', what: 'the expression notrack' })
       case 'masq':
         return this.#put({ do: 'nat', what: 'masquerade' })
       case 'nat':
