@@ -74,6 +74,7 @@ async function build(
     addresses,
     mtu: config.mtu ?? deps.mtu?.(),
     mac: workload.wishes.mac,
+    spoofs: workload.wishes.spoofs,
     allowForwarding: config.allowForwarding,
   }
   undo.push({ what: 'the interface', run: () => disconnectOwn(deps, wiring) })
