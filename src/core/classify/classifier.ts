@@ -26,6 +26,8 @@ export class Classifier {
     const tables = (): LiveTable[] => [...this.groups.values()].flatMap(c => FAMILIES.map(f => c.tables[f]))
     for (const table of tables()) for (const atom of atoms.died) table.remove(atom)
     const gone: GroupName[] = []
+    /** Made from nothing just now: they have seen every atom. */
+    const fresh = new Set<LiveTable>()
     for (const group of delta.groups) {
       const known = this.groups.get(group)
       if (group.gone) {
@@ -41,11 +43,12 @@ export class Classifier {
           return new LiveTable(group.programs[family], context)
         }
         const first = make(4)
-        const tables = { 4: first, 6: make(6, first) }
+        const tables: LiveClass['tables'] = { 4: first, 6: make(6, first) }
         this.groups.set(group, { name: groupName(group.direction, group.identity), tables })
+        if (!like) for (const family of FAMILIES) fresh.add(tables[family])
       }
     }
-    for (const table of tables()) for (const atom of atoms.born) table.add(atom)
+    for (const table of tables()) if (!fresh.has(table)) for (const atom of atoms.born) table.add(atom)
     const alive = new Set([...this.groups.values()].map(c => c.name))
     return { atoms, gone: gone.filter(name => !alive.has(name)) }
   }

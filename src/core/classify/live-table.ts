@@ -116,7 +116,8 @@ export class LiveTable {
 
   /** An atom is new, or what the rules say of it may have changed. */
   add(atom: AtomKey): void {
-    const vector = [...this.#atoms.vector(atom)].filter(id => this.#asked.has(id))
+    const vector: SetId[] = []
+    for (const id of this.#asked.size === 0 ? [] : this.#atoms.vector(atom)) if (this.#asked.has(id)) vector.push(id)
     this.#setRow(atom, vector.length === 0 ? undefined : this.#make(vector))
   }
 
