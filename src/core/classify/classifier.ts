@@ -59,7 +59,7 @@ export class Classifier {
       for (const host of this.hosts.values()) gone.push(...host.follow(atoms.born, atoms.died))
     }
     for (const table of this.#tables()) {
-      for (const atom of atoms.born) table.add(atom)
+      table.born(atoms.born)
       table.make()
     }
     const alive = new Set([...this.groups.values(), ...this.hostClasses()].map(c => c.name))
