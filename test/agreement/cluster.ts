@@ -144,6 +144,14 @@ const spec = fc.record({
   ingress: fc.array(rule.map(withService('source')), { maxLength: 4 }),
   egress: fc.array(rule.map(withService('destination')), { maxLength: 4 }),
 })
+/** What only host endpoints look at; what does not fit together the schema refuses. */
+const hostFields = fc.constantFrom(
+  {},
+  {},
+  { applyOnForward: true },
+  { applyOnForward: true, preDNAT: true, egress: undefined },
+  { applyOnForward: true, doNotTrack: true },
+)
 
 const V3 = 'projectcalico.org/v3'
 const POD_COUNT = 5
@@ -153,11 +161,13 @@ const policy = (index: number) =>
       spec,
       fc.constantFrom(undefined, ...NAMESPACES),
       maybe(namespaceSelector, 0.4),
+      hostFields,
       maybe(fc.constantFrom('Set', 'Delete'), 0.7),
     )
-    .map(([body, namespace, namespaces, staged]) => {
+    .map(([body, namespace, namespaces, host, staged]) => {
       const { tier: of } = body
-      const full = { ...body, ...(namespace === undefined && { namespaceSelector: namespaces }) }
+      const global = { namespaceSelector: namespaces, ...host, ...('preDNAT' in host && { types: ['Ingress'] }) }
+      const full = { ...body, ...(namespace === undefined && global) }
       return {
         apiVersion: V3,
         kind: `${staged ? 'Staged' : ''}${namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy'}`,
@@ -243,6 +253,37 @@ const networkSet = (index: number) =>
       spec: { nets },
     }))
 
+/** Two nodes with two interfaces each; endpoints may name one, or be found by an address, or guard all. */
+export const HOST_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, readonly Addr[]>> = new Map(
+  ['node0', 'node1'].map((node, i) => [
+    node,
+    new Map([
+      ['eth0', [addr(`172.16.0.${i + 1}`), addr(`fd00:2::${i + 1}`)]],
+      ['eth1', [addr(`172.16.1.${i + 1}`)]],
+    ]),
+  ]),
+)
+
+const hostEndpoint = (index: number) =>
+  fc
+    .record({
+      interfaceName: fc.constantFrom('eth0', 'eth1', '*', undefined),
+      expectedIPs: fc.constantFrom(
+        [],
+        [`172.16.0.${(index % 2) + 1}`, `fd00:2::${(index % 2) + 1}`],
+        [`172.16.1.${(index % 2) + 1}`],
+      ),
+      labels,
+      profiles: fc.constantFrom([], ['kns.default'], ['projectcalico-default-allow'], ['none']),
+      port: fc.constantFrom(...PORTS),
+    })
+    .map(({ labels: own, port: number, ...h }) => ({
+      apiVersion: V3,
+      kind: 'HostEndpoint',
+      metadata: { name: `host${index}`, labels: own },
+      spec: { node: `node${index % 2}`, ...h, ports: [{ name: 'http', protocol: 'TCP', port: number }] },
+    }))
+
 /** Of pods and outside, listed in slices too. */
 const LISTED4 = [...Array.from({ length: POD_COUNT }, (_, i) => `10.1.${i}.1`), '192.0.2.9', '198.51.100.7']
 const LISTED6 = [...Array.from({ length: POD_COUNT }, (_, i) => `fd00:1::${i}`), '2001:db8::9']
@@ -284,6 +325,9 @@ const theirs = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(networkPolicy(1), clusterPolicy(0), clusterPolicy(1)) },
 )
 
+/** Half of the clusters have some. */
+const hosts = fc.oneof(fc.constant([]), tuple(hostEndpoint, 4))
+
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc
   .tuple(
@@ -293,11 +337,21 @@ export const cluster: fc.Arbitrary<Snapshot> = fc
     tuple(policy, 7),
     theirs,
     fc.tuple(tier, workload),
-    baseline,
+    fc.tuple(baseline, hosts),
   )
-  .map(([pods, sets, slices, policies, kubernetes, more, last]) => {
+  .map(([pods, sets, slices, policies, kubernetes, more, [last, heps]]) => {
     const resources: Resource[] = []
-    for (const document of [...FIXED, ...more, ...last, ...pods, ...sets, ...slices, ...policies, ...kubernetes]) {
+    for (const document of [
+      ...FIXED,
+      ...more,
+      ...last,
+      ...pods,
+      ...sets,
+      ...heps,
+      ...slices,
+      ...policies,
+      ...kubernetes,
+    ]) {
       // As a datastore holds them: Kubernetes' policies may then have rules that are not valid.
       const decoded = decodeResource(document, { stored: true })
       if (decoded.ok) resources.push(decoded.value)
@@ -309,10 +363,12 @@ export const cluster: fc.Arbitrary<Snapshot> = fc
 const peers4: Addr[] = [
   ...Array.from({ length: POD_COUNT + 1 }, (_, i) => addr(`10.1.${i}.1`)),
   ...OUTSIDE.filter(a => familyOf(a) === 4),
+  ...[...HOST_INTERFACES.values()].flatMap(names => [...names.values()].flat()).filter(a => familyOf(a) === 4),
 ]
 const peers6: Addr[] = [
   ...Array.from({ length: POD_COUNT + 1 }, (_, i) => addr(`fd00:1::${i}`)),
   ...OUTSIDE.filter(a => familyOf(a) === 6),
+  ...[...HOST_INTERFACES.values()].flatMap(names => [...names.values()].flat()).filter(a => familyOf(a) === 6),
 ]
 
 export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(family =>
@@ -341,3 +397,14 @@ export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(f
       ...(protocol === (family === 4 ? 1 : 58) && { icmp }),
     })),
 )
+
+/** How a packet passes node0: between its own interfaces, pods of it, and itself. */
+export const wayOf: fc.Arbitrary<{ readonly in?: string; readonly out?: string }> = fc
+  .record(
+    {
+      in: fc.constantFrom('eth0', 'eth1', 'lo'),
+      out: fc.constantFrom('eth0', 'eth1', 'lo'),
+    },
+    { requiredKeys: [] },
+  )
+  .filter(way => way.in !== undefined || way.out !== undefined)

@@ -17,7 +17,7 @@ import { TableTracker } from '../../src/core/render/nft/tracker.ts'
 import type { ResourceKey } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import type { Resource, Snapshot } from '../../src/core/resources/resource.ts'
-import { cluster } from './cluster.ts'
+import { cluster, HOST_INTERFACES } from './cluster.ts'
 
 const plain = (state: TableState) => ({
   sets: Object.fromEntries(
@@ -40,8 +40,11 @@ class Pipeline {
     this.renderer = new TableRenderer(this.tracker, this.calculator, this.classifier)
   }
 
+  #interfaces = [...HOST_INTERFACES.get('node0')!].map(([key, value]) => ({ key, value }))
+
   apply(changes: readonly Change<ResourceKey, Resource>[]): void {
-    const intent = this.calculator.apply(changes)
+    const intent = this.calculator.apply(changes, this.#interfaces)
+    this.#interfaces = []
     this.renderer.apply(intent, this.classifier.apply(this.calculator, intent))
     this.#write()
   }
@@ -63,8 +66,10 @@ class Pipeline {
   }
 }
 
-const expected = (view: Snapshot, budget: number): TableState =>
-  tableState(canonicalTable(policyTable(classify(computeIntent(view, 'node0'), { budget }))))
+const expected = (view: Snapshot, budget: number): TableState => {
+  const intent = computeIntent(view, 'node0', HOST_INTERFACES.get('node0'))
+  return tableState(canonicalTable(policyTable(classify(intent, { budget }))))
+}
 
 /** Splits the way from one snapshot to the next into steps, shuffled by the given numbers. */
 function* steps(

@@ -4,52 +4,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
-import { type Classification, classify, type Follow, outcomesAt } from '../../src/core/classify/classify.ts'
-import type { Condition, Outcome } from '../../src/core/classify/outcome.ts'
+import { type Classification, classify } from '../../src/core/classify/classify.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
-import { inRanges } from '../../src/core/net/ports.ts'
 import { decide } from '../../src/core/oracle/decide.ts'
-import { type Cause, DIRECTIONS, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
+import { DIRECTIONS, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import { cluster, packet } from './cluster.ts'
+import { type Judged, judgeAt } from './follow.ts'
 
-type Judged = { cause: Cause; logs: string[]; staged: Cause | undefined; conditional: boolean }
-
-/** Follows a packet through the outcomes that the tables lead it to, as the kernel does. */
-function judge(c: Classification, direction: Direction, p: Packet): Judged[] {
-  const own = direction === 'ingress' ? p.dst : p.src
-  const holds = (condition: Condition): boolean =>
-    (condition.sports === undefined || inRanges(condition.sports, p.sport ?? -1)) &&
-    (condition.notSports === undefined || !inRanges(condition.notSports, p.sport ?? -1)) &&
-    (condition.ownAddresses === undefined || condition.ownAddresses.includes(own))
-  return c.dispatch
-    .filter(d => d.endpoint.addresses.includes(own))
-    .map(d => {
-      const judged: { -readonly [K in keyof Judged]?: Judged[K] } & { logs: string[] } = {
-        logs: [],
-        conditional: false,
-      }
-      const follow = (outcome: Outcome): ReturnType<Follow> => {
-        for (const step of outcome.steps) {
-          if (step.when) judged.conditional = true
-          if (!(step.when ?? []).every(holds)) continue
-          if (step.kind === 'log') judged.logs.push(printRule(step.rule))
-          else if (step.kind === 'staged') judged.staged ??= step.cause
-          else if (step.kind === 'next') {
-            judged.staged ??= step.cause
-            return step.to
-          } else {
-            judged.cause = step.cause
-            return 'decided'
-          }
-        }
-        throw new Error(`outcome ${outcome.name} does not decide`)
-      }
-      const met = outcomesAt(c, { group: d.groups[direction], packet: p }, follow)
-      if (!judged.cause) follow(met.at(-1)!)
-      return judged as Judged
-    })
-}
+const judge = (c: Classification, direction: Direction, p: Packet): Judged[] =>
+  c.dispatch
+    .filter(d => d.endpoint.addresses.includes(direction === 'ingress' ? p.dst : p.src))
+    .map(d => judgeAt(c, d.groups[direction], p))
 
 /** Small ones cut the tables into parts. */
 const budgets = fc.constantFrom(1, 4, 20, 1_000_000)

@@ -36,7 +36,7 @@ class Rig extends FaultyDataplane {
         this.differences++
         this.dataplane.verify('unknown: found by the proof', { anew: true })
       },
-      resources: () => this.#view,
+      known: () => ({ changes: [...this.#view].map(([key, value]) => ({ key, value })), interfaces: [] }),
       restartMs: [300],
       start: node => {
         const worker = inNetns(this.path, () => new Worker(WORKER, { workerData: { node } }))
@@ -53,7 +53,7 @@ class Rig extends FaultyDataplane {
     const next = derived(state)
     const changes = difference(this.#view, next)
     this.#view = next
-    this.loop.changed(changes, ++this.#revision)
+    this.loop.changed({ changes, interfaces: [] }, ++this.#revision)
   }
 
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {

@@ -6,7 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
-import type { Intent, NodeSettings } from '../../src/core/calc/intent.ts'
+import type { Failsafe, Intent, NodeSettings } from '../../src/core/calc/intent.ts'
 import { classify } from '../../src/core/classify/classify.ts'
 import { addr } from '../../src/core/net/addr.ts'
 import { prefix } from '../../src/core/net/prefix.ts'
@@ -21,7 +21,7 @@ import { derived } from '../../src/core/resources/derive.ts'
 import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
-import { cluster, packet } from '../agreement/cluster.ts'
+import { cluster, HOST_INTERFACES, packet } from '../agreement/cluster.ts'
 import { type Dice, dice, parseListing, pick, randomEdit } from './proof-edits.ts'
 import { type Traced, trace, tracer } from './proof-trace.ts'
 
@@ -40,11 +40,27 @@ after(() => {
   execFileSync('ip', ['netns', 'del', NETNS])
 })
 
+const failsafes = fc.subarray<Failsafe>([
+  { protocol: 6, port: 22 },
+  { protocol: 17, port: 53 },
+  { protocol: 6, port: 443, net: prefix('192.0.2.0/24') },
+  { protocol: 6, port: 80, net: prefix('2001:db8::/32') },
+])
+
 const settings = fc.record<NodeSettings>({
   interfacePrefixes: fc.constantFrom(['cali'], ['cali', 'veth']),
   endpointToHostAction: fc.constantFrom('Drop', 'Accept', 'Return', 'Reject'),
   conntrackInvalidCheck: fc.boolean(),
   logPrefix: fc.constant('calico-packet'),
+  logLimit: fc.constantFrom({ rate: 100, per: 'second', burst: 5 }, { rate: 7, per: 'hour', burst: 2 }),
+  denyAction: fc.constantFrom('Drop', 'Reject'),
+  failsafeInbound: failsafes,
+  failsafeOutbound: failsafes,
+  allowVXLAN: fc.boolean(),
+  allowIPIP: fc.boolean(),
+  vxlanPort: fc.constantFrom(4789, 8472),
+  sourceSpoofing: fc.boolean(),
+  excludedInterfaces: fc.constant([]),
 })
 const POOLS = ['10.1.0.0/16', '10.8.0.0/24', '10.8.1.0/24', 'fd00:1::/32'].map(prefix)
 const pools = fc.tuple(fc.subarray(POOLS), fc.subarray(POOLS))
@@ -53,7 +69,7 @@ const pools = fc.tuple(fc.subarray(POOLS), fc.subarray(POOLS))
 const intents: fc.Arbitrary<Intent> = fc
   .tuple(cluster, settings, pools)
   .map(([snapshot, s, [masqueradePools, more]]) => ({
-    ...computeIntent(derived(snapshot), 'node0'),
+    ...computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0')),
     settings: s,
     masqueradePools,
     allPools: [...new Set([...masqueradePools, ...more])],
@@ -96,10 +112,11 @@ const OURS = 'inet gingham'
 function packets(intent: Intent, count: number, d: Dice): PlacedPacket[] {
   const pods = intent.endpoints.map(e => e.interfaceName)
   const own = new Map(intent.endpoints.map(e => [e.interfaceName, e.addresses]))
-  const names = [...pods, ...pods, 'eth0', 'eth0', 'cali0zz', 'vethx']
+  const names = [...pods, ...pods, 'eth0', 'eth0', 'eth0', 'eth1', 'lo', 'cali0zz', 'vethx']
   return fc.sample(packet, { numRuns: count, seed: d(1 << 30) }).map((p): PlacedPacket => {
-    const iif = pick(d, names)
-    const oif = d(4) === 0 ? undefined : pick(d, names)
+    // Some the node sends itself.
+    const iif = d(8) === 0 ? '' : pick(d, names)
+    const oif = iif !== '' && d(4) === 0 ? undefined : pick(d, names)
     const address = (name: string | undefined) => own.get(name ?? '')?.find(a => a.includes(':') === (p.family === 6))
     const src = d(8) === 0 ? p.src : (address(iif) ?? p.src)
     const dst = d(8) === 0 ? p.dst : (address(oif) ?? p.dst)
@@ -187,7 +204,7 @@ test('every edit of the live table that changes a verdict is found, and no other
       .join(', ')}`,
   )
   assert.ok(
-    count.verdict / count.edits > 0.3 && (count.nothing + count.cause) / count.edits > 0.2,
+    count.verdict / count.edits > 0.2 && (count.nothing + count.cause) / count.edits > 0.2,
     JSON.stringify(count),
   )
 })

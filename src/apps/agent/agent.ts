@@ -1,10 +1,12 @@
 // The agent: watches the datastore and the node's blocks, keeps the policy table and BIRD as they should be, and serves
 // the CNI plugin. Assembly only; each part is in a file of its own.
 import path from 'node:path'
+import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
+import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
-import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
+import { ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openCollection } from '../../io/ipam/collection.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
@@ -20,6 +22,7 @@ import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
 import type { Datastore } from './datastore.ts'
+import { InterfaceFacts } from './interfaces.ts'
 import { IpamCollector } from './ipam-collect.ts'
 import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
@@ -56,7 +59,9 @@ export class Agent {
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
   readonly #collector: IpamCollector
+  readonly #interfaces: InterfaceFacts
   #connected = false
+  #revision = -1
   /** What was last enforced. */
   #resources: Snapshot = new Map()
   #stopServing: (() => Promise<void>) | undefined
@@ -103,6 +108,11 @@ export class Agent {
       },
       // Before somebody else gets them: what is remembered as allowed was allowed to who had them.
       onReleased: addresses => flushAddresses(addresses),
+    })
+    this.#interfaces = new InterfaceFacts({
+      node: options.node,
+      log,
+      onChange: interfaces => this.#enforce([], interfaces),
     })
     this.#waiters = new ProgrammedWaiters((key, addresses) => this.#dataplane.isProgrammed(key, addresses))
     this.#cni = new CniService({
@@ -152,7 +162,10 @@ export class Agent {
       log: this.#log,
       metrics: this.#metrics,
       dataplane: this.#dataplane,
-      resources: () => this.#resources,
+      known: () => ({
+        changes: [...this.#resources].map(([key, value]) => ({ key, value })),
+        interfaces: [...this.#interfaces.known].map(([key, value]) => ({ key, value })),
+      }),
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.beforeScrape = () => this.#count()
@@ -195,6 +208,7 @@ export class Agent {
     for (const watch of this.#ipamWatches) watch.close()
     this.#collector.stop()
     this.#nodeStart.stop()
+    this.#interfaces.stop()
     this.#tableWatch?.stop()
     await this.#proof?.stop()
     if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)
@@ -210,12 +224,17 @@ export class Agent {
 
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
     // First what packets wait for.
-    this.#dataplane.apply(changes, revision)
+    this.#revision = revision
+    this.#enforce(changes, this.#interfaces.follow(view))
     this.#resources = view
     this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
-    this.#proof?.changed(changes, revision)
     this.#routing?.want(view)
     this.#nodeStart.changed(view, changes)
+  }
+
+  #enforce(changes: readonly Change<ResourceKey, Resource>[], interfaces: readonly InterfaceChange[]): void {
+    this.#dataplane.apply(changes, this.#revision, interfaces)
+    this.#proof?.changed({ changes, interfaces }, this.#revision)
   }
 
   /** Counts when somebody asks and not at each change: it walks all resources. */

@@ -1,4 +1,4 @@
-// ADD: addresses, link, annotations, policy, in this order; whatever fails, everything before it is undone. Repeated for
+// ADD: addresses; then the link, and beside it annotations and policy. Whatever fails, everything before it is undone. Repeated for
 // the same container it finds what is there and gives the same answer.
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -74,12 +74,18 @@ async function build(
     addresses,
     mtu: config.mtu ?? deps.mtu?.(),
     mac: workload.wishes.mac,
+    spoofs: workload.wishes.spoofs,
     allowForwarding: config.allowForwarding,
   }
   undo.push({ what: 'the interface', run: () => disconnectOwn(deps, wiring) })
-  const ends = await step(`cannot connect ${workload.title}`, () => connect(deps, wiring))
   undo.push({ what: 'the writing of annotations', run: () => workload.withdraw() })
-  const endpoint = await workload.publish(addresses)
+  // While the link is made the cluster hears of it, and the policy's way into the kernel has begun.
+  const published = ahead(workload.publish(addresses))
+  const ends = await step(`cannot connect ${workload.title}`, () => connect(deps, wiring)).finally(() =>
+    // What is still on its way could not be undone.
+    published.catch(() => {}),
+  )
+  const endpoint = await published
   if (endpoint !== undefined) {
     await step(`no policy for ${workload.title}`, () =>
       waitForPolicy(deps, { endpoint, addresses, limit: config.policyTimeoutSeconds }),

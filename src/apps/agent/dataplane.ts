@@ -4,6 +4,7 @@
 import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { Calculator } from '../../core/calc/calculator.ts'
+import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import { Classifier } from '../../core/classify/classifier.ts'
 import type { Outcome } from '../../core/classify/outcome.ts'
 import type { Addr } from '../../core/net/addr.ts'
@@ -133,11 +134,15 @@ export class PolicyDataplane {
     this.#log.info('no policy table found: pod interfaces drop until policy is known')
   }
 
-  /** Takes changes of derived resources, and writes what they make of the table before it returns. */
-  apply(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
+  /** Takes changes of derived resources and of interfaces, and writes what they make of the table before it returns. */
+  apply(
+    changes: readonly Change<ResourceKey, Resource>[],
+    revision: number,
+    interfaces: readonly InterfaceChange[] = [],
+  ): void {
     const stop = this.#metrics.applyTime.startTimer()
     this.#inForce = false
-    const intent = this.#calculator.apply(changes)
+    const intent = this.#calculator.apply(changes, interfaces)
     this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
     this.#revision = revision
     this.#adopted = undefined

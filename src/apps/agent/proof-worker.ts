@@ -7,6 +7,8 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { applyChanges, type Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { computeIntent } from '../../core/calc/compute.ts'
+import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
+import type { Addr } from '../../core/net/addr.ts'
 import { printDifference } from '../../core/proof/difference.ts'
 import { decodeRuleset } from '../../core/proof/model.ts'
 import { prove } from '../../core/proof/prove.ts'
@@ -15,8 +17,12 @@ import type { Resource } from '../../core/resources/resource.ts'
 import { RawRulesetReader } from '../../io/kernel/raw-ruleset.ts'
 import { type ReadBack, readBack } from './read-back.ts'
 
+export type ProofChanges = {
+  readonly changes: readonly Change<ResourceKey, Resource>[]
+  readonly interfaces: readonly InterfaceChange[]
+}
 export type ProofRequest =
-  | { readonly kind: 'changes'; readonly changes: readonly Change<ResourceKey, Resource>[] }
+  | ({ readonly kind: 'changes' } & ProofChanges)
   | { readonly kind: 'prove'; readonly revision: number; readonly writes: number }
 
 export type ProofAnswer = {
@@ -40,6 +46,7 @@ const NICE = 10
 os.setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICE)
 
 const resources = new Map<ResourceKey, Resource>()
+const interfaces = new Map<string, readonly Addr[]>()
 const { node } = workerData as { node: string }
 
 function answer(revision: number, writes: number): ProofAnswer {
@@ -50,7 +57,7 @@ function answer(revision: number, writes: number): ProofAnswer {
     using reader = new RawRulesetReader()
     const raw = reader.read()
     read = readBack(raw, NFT_TABLE)
-    const proof = prove(decodeRuleset(raw), computeIntent(resources, node))
+    const proof = prove(decodeRuleset(raw), computeIntent(resources, node, interfaces))
     return {
       revision,
       writes,
@@ -76,6 +83,8 @@ function answer(revision: number, writes: number): ProofAnswer {
 }
 
 parentPort!.on('message', (request: ProofRequest) => {
-  if (request.kind === 'changes') applyChanges(resources, request.changes)
-  else parentPort!.postMessage(answer(request.revision, request.writes))
+  if (request.kind === 'changes') {
+    applyChanges(resources, request.changes)
+    applyChanges(interfaces, request.interfaces)
+  } else parentPort!.postMessage(answer(request.revision, request.writes))
 })

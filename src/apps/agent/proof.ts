@@ -1,13 +1,10 @@
 // Proves again and again that the kernel's ruleset means what the resources say: some time after every change, and every so
 // often without one. What it finds is told; the table is read and put right; what it does not understand is never green.
 import type { Worker } from 'node:worker_threads'
-import type { Change } from '../../core/base/change.ts'
-import type { ResourceKey } from '../../core/resources/cause.ts'
-import type { Resource, Snapshot } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
 import { startWorker } from '../../io/worker.ts'
 import type { Metrics } from './metrics.ts'
-import type { ProofAnswer, ProofRequest } from './proof-worker.ts'
+import type { ProofAnswer, ProofChanges, ProofRequest } from './proof-worker.ts'
 import type { ReadBack } from './read-back.ts'
 
 /** After a change the kernel is given time to settle; without one it is proved anew after this. */
@@ -43,8 +40,8 @@ export type ProofOptions = {
   readonly dataplane: ReadBackTarget
   /** The ruleset means something else than the resources. */
   readonly onDifference: () => void
-  /** All resources that were told so far, for a thread that begins in the midst. */
-  readonly resources: () => Snapshot
+  /** All that was told so far, for a thread that begins in the midst. */
+  readonly known: () => ProofChanges
   /** How the thread is started; a worker reads the ruleset of the namespace in which it was started. */
   readonly start?: (node: string) => Worker
   readonly restartMs?: readonly number[]
@@ -94,10 +91,10 @@ export class ProofLoop {
     worker.unref()
   }
 
-  /** The resources changed; the kernel follows. */
-  changed(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
+  /** Resources or interfaces changed; the kernel follows. */
+  changed(changes: ProofChanges, revision: number): void {
     this.#revision = revision
-    this.#post({ kind: 'changes', changes })
+    this.#post({ kind: 'changes', ...changes })
     this.#schedule(AFTER_CHANGE_MS)
   }
 
@@ -172,8 +169,7 @@ export class ProofLoop {
     this.#last = { ...nothing, error: `the proof’s thread died (${why}) and is started anew`, at: new Date() }
     this.#restartTimer = setTimeout(() => {
       this.#start()
-      const all = [...this.#options.resources()].map(([key, value]) => ({ key, value }))
-      this.#post({ kind: 'changes', changes: all })
+      this.#post({ kind: 'changes', ...this.#options.known() })
       this.#schedule(0)
     }, wait)
     this.#restartTimer.unref()

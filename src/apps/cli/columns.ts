@@ -146,6 +146,16 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
       NATS: w => joined(w.spec.ipNATs?.map(nat => nat.externalIP)),
     },
   },
+  HostEndpoint: {
+    ps: { NAME: name, NODE: h => h.spec.node ?? '' },
+    wide: {
+      NAME: name,
+      NODE: h => h.spec.node ?? '',
+      INTERFACE: h => h.spec.interfaceName ?? '',
+      IPS: h => joined(h.spec.expectedIPs),
+      PROFILES: h => joined(h.spec.profiles),
+    },
+  },
   BGPConfiguration: {
     ps: {
       NAME: name,

@@ -40,6 +40,7 @@ const WRITE_ORDER: readonly Kind[] = [
   'StagedNetworkPolicy',
   'KubernetesNetworkPolicy',
   'WorkloadEndpoint',
+  'HostEndpoint',
   'Pod',
 ]
 

@@ -1,7 +1,7 @@
 // Groups of endpoints that are guarded alike in one direction, and the blocks of rules that guard them. An edit replaces
 // the edited policy's blocks and leaves the others as they are, object by object, so that followers see what changed.
 import { FAMILIES, type Family } from '../net/addr.ts'
-import type { Direction, ResourceKey } from '../resources/cause.ts'
+import type { Direction, HostHook, ResourceKey } from '../resources/cause.ts'
 import type { Block, Blocks, RuleList } from './blocks.ts'
 import { identityOf, printException } from './guard.ts'
 import type { Stage } from './intent.ts'
@@ -22,10 +22,13 @@ export type LiveProgram = {
   readonly direction: Direction
   readonly family: Family
   readonly stages: readonly LiveStage[]
+  readonly hook?: HostHook
 }
 
 export type LiveGroup = {
   readonly direction: Direction
+  /** Of host endpoints: where it judges. */
+  readonly hook?: HostHook
   readonly identity: string
   /** Its endpoints; any of them may stand for all when rules are resolved. */
   readonly endpoints: Map<ResourceKey, Labelled>
@@ -36,6 +39,8 @@ export type LiveGroup = {
   gone: boolean
 }
 
+/** A direction of workloads, or a leg of host endpoints. */
+export type At = { readonly direction: Direction; readonly hook?: HostHook }
 type Member = { readonly key: ResourceKey; readonly self: Labelled }
 
 /** What is no longer wanted, and the epoch of the change that made it so. */
@@ -92,7 +97,7 @@ export class Groups {
       for (const family of FAMILIES) ripe.push({ epoch: since, release: this.#release(group, family) })
       this.#build(group, [], undefined)
       this.#empty.delete(group)
-      this.#groups.delete(idOf(group.direction, group.identity))
+      this.#groups.delete(idOf(group, group.identity))
       group.gone = true
     }
     for (const { release } of ripe) release()
@@ -108,16 +113,16 @@ export class Groups {
   }
 
   /** Puts an endpoint into the group of those that these sources guard as they guard it; `from`: where it was before. */
-  join(direction: Direction, sources: readonly LiveSource[], member: Member, from?: LiveGroup): LiveGroup {
-    const identity = this.#identity(direction, sources, member.self)
-    const id = idOf(direction, identity)
+  join(at: At, sources: readonly LiveSource[], member: Member, from?: LiveGroup): LiveGroup {
+    const identity = this.#identity(at, sources, member.self)
+    const id = idOf(at, identity)
     const known = this.#groups.get(id)
     const group: LiveGroup = known ?? {
-      direction,
+      ...at,
       identity,
       endpoints: new Map(),
       sources: [],
-      programs: emptyPrograms(direction),
+      programs: emptyPrograms(at),
       from,
       gone: false,
     }
@@ -151,9 +156,10 @@ export class Groups {
     }
   }
 
-  #identity(direction: Direction, sources: readonly LiveSource[], self: Labelled): string {
+  #identity({ direction, hook }: At, sources: readonly LiveSource[], self: Labelled): string {
     const exceptions: string[] = []
-    for (const family of FAMILIES) {
+    // At a host endpoint the own side is a matter of sets, the same for all.
+    for (const family of hook === undefined ? FAMILIES : []) {
       const place = { self, direction, family }
       for (const list of sources.flatMap(s => s.lists)) {
         if (!list.ownSensitive) continue
@@ -173,12 +179,13 @@ export class Groups {
   }
 
   #build(group: LiveGroup, sources: readonly LiveSource[], self: Labelled | undefined): void {
-    const { direction } = group
+    const at = atOf(group)
+    const place = { self: self!, hook: group.hook }
     const programs = FAMILIES.map(family => {
       const stages = sources.map(({ lists, ...stage }): LiveStage => {
-        return { ...stage, blocks: lists.map(list => this.#blocks.acquire(list, family, self!)) }
+        return { ...stage, blocks: lists.map(list => this.#blocks.acquire(list, family, place)) }
       })
-      return [family, { direction, family, stages }] as const
+      return [family, { ...at, family, stages }] as const
     })
     group.sources = sources
     group.programs = Object.fromEntries(programs) as unknown as Record<Family, LiveProgram>
@@ -197,11 +204,12 @@ export class Groups {
   }
 }
 
-const idOf = (direction: Direction, identity: string): string => `${direction} ${identity}`
+const atOf = ({ direction, hook }: At): At => ({ direction, ...(hook && { hook }) })
+const idOf = ({ direction, hook }: At, identity: string): string => `${hook ?? ''} ${direction} ${identity}`
 
-const emptyPrograms = (direction: Direction): Record<Family, LiveProgram> => ({
-  4: { direction, family: 4, stages: [] },
-  6: { direction, family: 6, stages: [] },
+const emptyPrograms = (at: At): Record<Family, LiveProgram> => ({
+  4: { ...at, family: 4, stages: [] },
+  6: { ...at, family: 6, stages: [] },
 })
 
 const sameSources = (a: readonly LiveSource[], b: readonly LiveSource[]): boolean =>

@@ -4,7 +4,7 @@ import { sha1Hex } from '../base/hash.ts'
 import { type Addr, BITS } from '../net/addr.ts'
 import { type Prefix, prefixBase, prefixContains, prefixFamily, prefixLength } from '../net/prefix.ts'
 import { hasPorts, protocolNumber } from '../net/protocol.ts'
-import type { EndpointPort } from '../resources/resource.ts'
+import type { NamedPort } from '../resources/resource.ts'
 import { lookup, matches } from '../selector/match.ts'
 import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
 import type { AddressSet, PortTerm, SetId } from './intent.ts'
@@ -16,11 +16,11 @@ export type Labelled = {
   readonly labels: Readonly<Record<string, string>>
   readonly addresses: readonly Addr[]
   readonly prefixes: readonly Prefix[]
-  readonly ports: readonly EndpointPort[]
+  readonly ports: readonly NamedPort[]
 }
 
 /** The (protocol, number) pairs that an endpoint's ports of a name stand for. */
-export function portsNamed(ports: readonly EndpointPort[], name: string): { protocol: number; port: number }[] {
+export function portsNamed(ports: readonly NamedPort[], name: string): { protocol: number; port: number }[] {
   return ports.flatMap(p => {
     const protocol = protocolNumber(p.protocol)
     return p.name === name && protocol !== undefined && hasPorts(protocol) ? [{ protocol, port: p.port }] : []

@@ -2,12 +2,13 @@
 // the equivalence classes interned). A packet then costs: interface → group, address → atom, atom → row,
 // (row, protocol, port) → outcome, whatever the number of policies.
 import { sha1Hex } from '../base/hash.ts'
-import type { Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
-import { type Addr, type Family, familyOf } from '../net/addr.ts'
+import type { HostInterface, Intent, LocalEndpoint, Program, SetId } from '../calc/intent.ts'
+import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
-import { DIRECTIONS, type Direction } from '../resources/cause.ts'
+import { DIRECTIONS, type Direction, type HostHook, type HostLeg } from '../resources/cause.ts'
 import { type AtomKey, type Atoms, atomOf, atomsOf, NOWHERE } from './atoms.ts'
 import type { NextStep, Outcome, OutcomeName } from './outcome.ts'
+import { ownKey, ownProgram, ownSetsOf } from './own.ts'
 import { residual, setsOfRule } from './residual.ts'
 import { lookup, type Row, type RowName } from './row.ts'
 import { RowTable } from './row-table.ts'
@@ -23,6 +24,23 @@ export type Group = {
   readonly direction: Direction
   readonly identity: string
   readonly tables: Readonly<Record<Family, RowTable | SplitTable>>
+  readonly hook?: HostHook
+}
+
+/**
+ * What guards a host endpoint at one of its legs: groups by the own address, where rules tell own addresses apart; else
+ * the one group of its own name.
+ */
+export type HostGroup = HostLeg & {
+  readonly name: GroupName
+  readonly identity: string
+  readonly otherwise: GroupName
+  readonly byOwn: ReadonlyMap<AtomKey, GroupName>
+}
+
+export type HostDispatch = {
+  readonly host: HostInterface
+  readonly groups: readonly HostGroup[]
 }
 
 export type Dispatch = {
@@ -37,10 +55,11 @@ export type Classification = {
   readonly rows: ReadonlyMap<RowName, Row>
   readonly outcomes: ReadonlyMap<OutcomeName, Outcome>
   readonly dispatch: readonly Dispatch[]
+  readonly hosts: readonly HostDispatch[]
 }
 
-export const groupName = (direction: Direction, identity: string): GroupName =>
-  `g_${sha1Hex(`${direction} ${identity}`).slice(0, 16)}` as GroupName
+export const groupName = (at: { direction: Direction; hook?: HostHook }, identity: string): GroupName =>
+  `g_${sha1Hex(`${at.hook ? `${at.hook} ` : ''}${at.direction} ${identity}`).slice(0, 16)}` as GroupName
 
 /** The sets that a program asks about: atoms that agree on these share a row. */
 const setsOf = (program: Program): ReadonlySet<SetId> =>
@@ -92,7 +111,7 @@ export function classify(intent: Intent, { budget = BUDGET } = {}): Classificati
     const names = Object.fromEntries(
       DIRECTIONS.map(direction => {
         const guard = endpoint.guards[direction]
-        const name = groupName(direction, guard.identity)
+        const name = groupName({ direction }, guard.identity)
         if (!groups.has(name)) {
           const tables = { 4: tableOf(guard.programs[4]), 6: tableOf(guard.programs[6]) }
           groups.set(name, { name, direction, identity: guard.identity, tables })
@@ -102,8 +121,40 @@ export function classify(intent: Intent, { budget = BUDGET } = {}): Classificati
     ) as Record<Direction, GroupName>
     return { endpoint, groups: names }
   })
-  return { intent, atoms, groups, rows, outcomes, dispatch }
+  const hostGroups = new Map<GroupName, HostGroup>()
+  const hosts = intent.hostInterfaces.map((host): HostDispatch => {
+    const at = host.guards.map(({ direction, hook, identity, programs }): HostGroup => {
+      const leg = { direction, hook }
+      const name = groupName(leg, identity)
+      const known = hostGroups.get(name)
+      if (known) return known
+      const asked = ownSetsOf(FAMILIES.map(f => programs[f]))
+      const groupOf = (key: string): GroupName => {
+        const own = ownGroupName(leg, identity, key)
+        if (!groups.has(own)) {
+          const table = (family: Family) => tableOf(ownProgram(programs[family], key))
+          groups.set(own, { ...leg, name: own, identity, tables: { 4: table(4), 6: table(6) } })
+        }
+        return own
+      }
+      const otherwise = groupOf('')
+      const byOwn = new Map<AtomKey, GroupName>()
+      for (const [atom, vector] of atoms.vectors) {
+        const key = ownKey(vector, asked)
+        if (key !== '') byOwn.set(atom, groupOf(key))
+      }
+      const made = { ...leg, name, identity, otherwise, byOwn }
+      hostGroups.set(name, made)
+      return made
+    })
+    return { host, groups: at }
+  })
+  return { intent, atoms, groups, rows, outcomes, dispatch, hosts }
 }
+
+/** The group for own addresses in these sets; for those in none that of the endpoint's own name. */
+export const ownGroupName = (leg: HostLeg, identity: string, key: string): GroupName =>
+  groupName(leg, key === '' ? identity : `${identity}; own address in ${key}`)
 
 /**
  * The outcomes that the tables lead a packet to at one endpoint's direction, as the kernel takes the road: one, or several

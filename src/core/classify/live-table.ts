@@ -149,9 +149,16 @@ export class LiveTable {
 
   /** An atom is new, or what the rules say of it may have changed. Its row is made by `make`. */
   add(atom: AtomKey): void {
-    const ids = [...this.#atoms.vector(atom)].filter(id => this.#asked.has(id)).sort()
+    const ids: SetId[] = []
+    for (const id of this.#asked.size === 0 ? [] : this.#atoms.vector(atom)) if (this.#asked.has(id)) ids.push(id)
+    ids.sort()
     this.#classify(atom, ids.join(' '), ids)
     this.#pending.add(atom)
+  }
+
+  /** New atoms; those that are waiting for a row already have been seen with the program of now. */
+  born(atoms: readonly AtomKey[]): void {
+    for (const atom of atoms) if (!this.#pending.has(atom)) this.add(atom)
   }
 
   remove(atom: AtomKey): void {

@@ -4,7 +4,7 @@
 import { sha1Hex } from '../base/hash.ts'
 import type { Addr } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
-import type { Cause, Direction, RuleRef } from '../resources/cause.ts'
+import type { Cause, Direction, HostHook, RuleRef } from '../resources/cause.ts'
 
 /** What a packet must satisfy beyond the axes; everything present must hold. */
 export type Condition = {
@@ -37,7 +37,13 @@ export type NextStep = {
 }
 
 /** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides or leads on. */
-export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
+export type Outcome = {
+  readonly name: OutcomeName
+  readonly direction: Direction
+  readonly steps: readonly Step[]
+  /** Of a host endpoint. What an allow leads to depends on it. */
+  readonly hook?: HostHook
+}
 
 /** Many rows share their outcomes, and hashing costs more than all else about them: this many are remembered. */
 const REMEMBERED = 1000
@@ -46,13 +52,13 @@ const REMEMBERED = 1000
 export class OutcomeMaker {
   readonly #made = new Map<string, Outcome>()
 
-  make(direction: Direction, steps: readonly Step[]): Outcome {
-    const content = JSON.stringify([direction, steps])
+  make({ direction, hook }: { direction: Direction; hook?: HostHook }, steps: readonly Step[]): Outcome {
+    const content = JSON.stringify([direction, steps, ...(hook ? [hook] : [])])
     const known = this.#made.get(content)
     if (known) return known
     if (this.#made.size === REMEMBERED) this.#made.clear()
     const name = `o_${sha1Hex(content).slice(0, 16)}` as OutcomeName
-    const outcome = { name, direction, steps }
+    const outcome = { name, direction, steps, ...(hook && { hook }) }
     this.#made.set(content, outcome)
     return outcome
   }

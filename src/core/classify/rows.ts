@@ -12,6 +12,12 @@ import { makeRow, type PortEntry, type ProtocolEntry, type Row, type TypeEntry }
 const defaultCause = (stage: Stage, direction: Direction): Cause =>
   stage.kind === 'tier' ? { kind: 'tier', tier: stage.name, direction } : { kind: 'no-profile', direction }
 
+/** The cause of coming to the end of all stages. */
+export const finalCause = ({ direction, hook }: Pick<Program, 'direction' | 'hook'>): Cause => ({
+  kind: hook === undefined || hook === 'host' ? 'no-profile' : 'undecided',
+  direction,
+})
+
 /** A step that is taken only if one more condition holds. */
 const under = (condition: Condition, step: Step): Step => ({ ...step, when: [condition, ...(step.when ?? [])] })
 
@@ -32,12 +38,12 @@ export type Made = { readonly row: Row; readonly outcomes: ReadonlyMap<OutcomeNa
 
 /** Makes rows for one direction and family. */
 export class RowMaker {
-  readonly #program: Pick<Program, 'direction' | 'family'>
+  readonly #program: Pick<Program, 'direction' | 'family' | 'hook'>
   readonly #place: Place | undefined
   readonly #made = new OutcomeMaker()
   #outcomes = new Map<OutcomeName, Outcome>()
 
-  constructor(program: Pick<Program, 'direction' | 'family'>, place?: Place) {
+  constructor(program: Pick<Program, 'direction' | 'family' | 'hook'>, place?: Place) {
     this.#program = program
     this.#place = place
   }
@@ -70,7 +76,8 @@ export class RowMaker {
       else base = this.#decide(stages, { family: this.#program.family, protocol })
       if (base !== otherwise) protocols.push({ protocol, outcome: base })
     }
-    return makeRow({ direction: this.#program.direction, ports, types, protocols, otherwise })
+    const { direction, hook } = this.#program
+    return makeRow({ direction, ...(hook && { hook }), ports, types, protocols, otherwise })
   }
 
   /** Adds the entries of one protocol's ports; returns the outcome of most ports, which needs none. */
@@ -117,7 +124,7 @@ export class RowMaker {
     const staged = this.#place ? [] : stages.filter(s => s.staged)
     const steps = this.#steps(this.#place ? stages : stages.filter(s => !s.staged), 0, cell)
     const wouldBe = staged.length === 0 ? [] : this.#steps(staged, 0, cell).flatMap(asStaged)
-    const outcome = this.#made.make(this.#program.direction, [...wouldBe, ...steps])
+    const outcome = this.#made.make(this.#program, [...wouldBe, ...steps])
     this.#outcomes.set(outcome.name, outcome)
     return outcome.name
   }
@@ -125,7 +132,7 @@ export class RowMaker {
   #steps(stages: readonly Stage[], from: number, cell: Cell): Step[] {
     const { direction } = this.#program
     const stage = stages[from]
-    if (!stage) return [this.#place?.last === false ? NEXT : this.#decision({ kind: 'no-profile', direction })]
+    if (!stage) return [this.#place?.last === false ? NEXT : this.#decision(finalCause(this.#program))]
     const steps: Step[] = []
     for (const rule of stage.rules) {
       const matched = match(rule, cell)

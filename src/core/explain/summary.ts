@@ -7,6 +7,7 @@ import {
   type EndpointSlice,
   find,
   type GlobalNetworkPolicy,
+  type HostEndpoint,
   type IPPool,
   isTieredPolicy,
   type Kind,
@@ -38,6 +39,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   IPAMConfiguration: 'IPAM configuration',
   Node: 'Node',
   WorkloadEndpoint: 'Workload endpoint',
+  HostEndpoint: 'Host endpoint',
   BGPConfiguration: 'BGP configuration',
   BGPPeer: 'BGP peer',
   FelixConfiguration: 'Felix configuration',
@@ -102,6 +104,8 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return 'Policies that name it mean its endpoints, never its own address.'
     case 'EndpointSlice':
       return describeSlice(resource)
+    case 'HostEndpoint':
+      return describeHost(resource)
     default:
       return ''
   }
@@ -109,6 +113,21 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
 
 const isGlobal = (policy: Policy): policy is GlobalNetworkPolicy | StagedGlobalNetworkPolicy =>
   policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
+
+function describeHost({ spec }: HostEndpoint): string {
+  const { node, interfaceName, expectedIPs = [], profiles = [] } = spec
+  const what =
+    interfaceName === '*'
+      ? 'every interface that has no host endpoint of its own'
+      : interfaceName === undefined
+        ? `the interface with ${expectedIPs.join(' or ')}`
+        : `interface ${interfaceName}`
+  const rest =
+    profiles.length === 0
+      ? 'what no policy allows is denied, save for the failsafe ports'
+      : `what no policy decides is left to ${profiles.length === 1 ? 'profile' : 'profiles'} ${profiles.join(', ')}`
+  return `It guards ${what} of node '${node}': ${rest}.`
+}
 
 /** Which pods a policy governs. */
 function subject(policy: Policy): string {

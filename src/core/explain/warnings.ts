@@ -3,10 +3,11 @@
 import type { Problem } from '../base/problem.ts'
 import { serviceOf, sideSelects } from '../oracle/entity.ts'
 import { type Pod, podsAmong } from '../oracle/kubernetes-pods.ts'
-import { type Endpoint, endpointsOf, type Member, setsOf } from '../oracle/members.ts'
+import { type Endpoint, endpointsOf, hostsOf, type Member, setsOf } from '../oracle/members.ts'
 import { appliesTo, isKubernetes } from '../oracle/order.ts'
 import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
+import { EVERY_INTERFACE } from '../resources/kinds/host-endpoint.ts'
 import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
   type EntityRule,
@@ -30,17 +31,21 @@ export type Survey = {
   readonly served: ReadonlySet<string>
   readonly pods: readonly Pod[]
   readonly services: ReadonlySet<string>
+  /** The host endpoints that guard every interface. */
+  readonly everywhere: readonly Endpoint[]
 }
 
 export function survey(snapshot: Snapshot): Survey {
   const resources = derived(snapshot)
-  const endpoints = endpointsOf(resources)
+  const pods = endpointsOf(resources)
+  const endpoints = [...pods, ...hostsOf(resources)]
   const slices = [...ofKind(resources, 'EndpointSlice')].filter(slice => slice.endpoints.length > 0)
   return {
     endpoints,
     members: [...endpoints, ...setsOf(resources)],
+    everywhere: hostsOf(resources, EVERY_INTERFACE),
     served: new Set(slices.map(({ metadata }) => `${metadata.namespace}/${metadata.labels?.[SERVICE_NAME_LABEL]}`)),
-    pods: podsAmong(resources, endpoints),
+    pods: podsAmong(resources, pods),
     services: new Set([...ofKind(resources, 'Service')].map(nameOf)),
   }
 }
@@ -53,7 +58,8 @@ export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
   // A deletion selects nothing and has no rules, as it should.
   if ('stagedAction' in resource.spec && resource.spec.stagedAction === 'Delete') return []
   const found = [...switchedOff(resource), ...neverReached(resource)]
-  return surroundings ? [...found, ...matchesNothing(resource, surroundings)] : found
+  if (!surroundings) return found
+  return [...found, ...matchesNothing(resource, surroundings), ...untrackedEverywhere(resource, surroundings)]
 }
 
 const nameOf = ({ metadata }: Resource): string => `${metadata.namespace}/${metadata.name}`
@@ -70,6 +76,9 @@ const typeOf = (direction: Direction): 'Ingress' | 'Egress' => (direction === 'i
 
 const isOn = (policy: Policy, direction: Direction): boolean => policy.spec.types.includes(typeOf(direction))
 
+const isForHosts = ({ spec }: Policy): boolean =>
+  ('preDNAT' in spec && spec.preDNAT === true) || ('doNotTrack' in spec && spec.doNotTrack === true)
+
 function switchedOff(policy: Policy): Problem[] {
   return DIRECTIONS.flatMap(direction => {
     const rules = policy.spec[direction] ?? []
@@ -77,6 +86,16 @@ function switchedOff(policy: Policy): Problem[] {
     const message = `${plural(rules.length, `${direction} rule`)} without effect: spec.types is ${policy.spec.types.join(', ')}`
     return [{ path: `spec.${direction}`, message, fix: `add ${typeOf(direction)} to spec.types` }]
   })
+}
+
+/** Untracked policy is not asked at host endpoints of all interfaces. */
+function untrackedEverywhere(policy: Policy, { everywhere }: Survey): Problem[] {
+  if (!('doNotTrack' in policy.spec) || !policy.spec.doNotTrack) return []
+  const applies = appliesTo(policy)
+  const names = everywhere.filter(host => applies(host.labels)).map(host => host.name)
+  if (names.length === 0) return []
+  const message = `is not asked at ${names.join(', ')}: interfaceName * is for tracked policy`
+  return [{ path: 'spec.doNotTrack', message, fix: 'name the interfaces in host endpoints of their own' }]
 }
 
 function neverReached(policy: Policy): Problem[] {
@@ -94,10 +113,11 @@ function matchesNothing(policy: Policy, survey: Survey): Problem[] {
   const { endpoints, members } = survey
   const problems: Problem[] = []
   const applies = appliesTo(policy)
-  if (!endpoints.some(endpoint => applies(endpoint.labels))) {
+  const governed = isForHosts(policy) ? endpoints.filter(e => e.key.startsWith('HostEndpoint/')) : endpoints
+  if (!governed.some(endpoint => applies(endpoint.labels))) {
     problems.push({
       path: 'spec.selector',
-      message: 'selects no pod at present: the policy has no effect until one comes',
+      message: `selects no ${isForHosts(policy) ? 'host endpoint' : 'pod'} at present: the policy has no effect until one comes`,
     })
   }
   const { namespace } = policy.metadata

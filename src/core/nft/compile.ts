@@ -18,7 +18,7 @@ const WITH_PORTS = [6, 17, 33, 132, 136]
 const CMP = { eq: 0, neq: 1, lte: 3, gte: 5 } as const
 const LOG_WARN = 4
 const LIMIT_BURST = 5
-const UNITS = { second: 1, minute: 60 } as const
+const UNITS = { second: 1, minute: 60, hour: 3600, day: 86_400 } as const
 const LEVELS = { warn: 4, notice: 5, info: 6 } as const
 
 /** A set without a name of its own: the right side of one comparison. */
@@ -176,6 +176,13 @@ function compileStatement(p: Program, s: Statement): void {
       p.put({ name: 'immediate', dreg: REGISTER, data: { value: scalarBytes(FIELDS[s.field].type, s.value) } })
       p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
       break
+    case 'set-bits': {
+      const { type } = FIELDS[s.field]
+      p.load(s.field, REGISTER)
+      putMask(p, type, ~s.bits >>> 0, s.on ? s.bits : 0)
+      p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
+      break
+    }
     case 'set-map':
       p.lookup(s.fields, s.map, { dreg: REGISTER })
       p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
@@ -267,7 +274,8 @@ function compileComparison(p: Program, { field, op, right, mask }: Comparison): 
   }
 }
 
-function putMask(p: Program, type: ValueType, mask: number): void {
+/** `xor`: the bits that are set afterwards. */
+function putMask(p: Program, type: ValueType, mask: number, xor = 0): void {
   const { size, kind } = TYPES[type]
   if (kind !== 'number') throw new EncodeError(`a mask on ${type}`)
   p.put({
@@ -277,7 +285,7 @@ function putMask(p: Program, type: ValueType, mask: number): void {
     length: size,
     op: 0,
     mask: { value: scalarBytes(type, mask) },
-    xor: { value: new Uint8Array(size) },
+    xor: { value: scalarBytes(type, xor) },
   })
 }
 

@@ -19,10 +19,14 @@ export type DataType =
   | 'mark'
   | 'verdict'
 
-/** What a packet is asked for. `oif` is compared by index: 0 in the input hook, where there is no outgoing interface. */
+/**
+ * What a packet is asked for. `iif` and `oif` are compared by index, 0 being none: no outgoing interface in the input hook, no
+ * incoming one of what the host itself sends.
+ */
 export type Field =
   | 'iifname'
   | 'oifname'
+  | 'iif'
   | 'oif'
   | 'meta l4proto'
   | 'meta nfproto'
@@ -102,9 +106,16 @@ export type Statement =
       readonly fields: readonly Field[]
       readonly map: string
     }
+  /** `meta mark set meta mark | bits`, or `& ~bits`: the other bits stay. */
+  | { readonly kind: 'set-bits'; readonly field: 'meta mark'; readonly bits: number; readonly on: boolean }
   /** Packets and bytes are state, not identity: they are left out of the canonical print. */
   | { readonly kind: 'counter'; readonly packets?: number; readonly bytes?: number }
-  | { readonly kind: 'limit'; readonly rate: number; readonly per: 'second' | 'minute'; readonly burst?: number }
+  | {
+      readonly kind: 'limit'
+      readonly rate: number
+      readonly per: 'second' | 'minute' | 'hour' | 'day'
+      readonly burst?: number
+    }
   /** With `group`: to NFLOG; without: to the kernel log. Prefix at most 127 bytes. */
   | {
       readonly kind: 'log'

@@ -147,6 +147,8 @@ export function printStatement(s: Statement): string {
       return `${s.fields.join(' . ')} vmap @${s.map}`
     case 'set':
       return `${s.field} set ${printScalar(FIELDS[s.field].type, s.value)}`
+    case 'set-bits':
+      return `${s.field} set ${s.field} ${s.on ? `| ${hex(s.bits)}` : `& ${hex(~s.bits >>> 0)}`}`
     case 'set-map':
       return `${s.field} set ${s.fields.join(' . ')} map @${s.map}`
     case 'counter':

@@ -12,6 +12,7 @@ import { TYPES, takeScalar } from './types.ts'
 import { decodeVerdict } from './verdict.ts'
 
 const REGISTER = 8
+const UNIT_NAMES: Readonly<Record<number, 'minute' | 'hour' | 'day'>> = { 60: 'minute', 3600: 'hour', 86400: 'day' }
 const EQ = 0
 const NEQ = 1
 const LTE = 3
@@ -126,7 +127,7 @@ class Recogniser {
         this.#push({
           kind: 'limit',
           rate: e.rate ?? 0,
-          per: e.unit === 60 ? 'minute' : 'second',
+          per: UNIT_NAMES[e.unit ?? 1] ?? 'second',
           ...(e.burst === 5 ? {} : { burst: e.burst ?? 0 }),
         })
         break
@@ -184,6 +185,11 @@ class Recogniser {
     let mask: Uint8Array | undefined
     const bitwise = this.#take('bitwise')
     if (bitwise) mask = bitwise.mask?.value
+    const written = this.#next()
+    if (bitwise && written?.name === 'meta' && written.sreg !== undefined) {
+      this.#bits(bitwise)
+      return
+    }
     this.#take('byteorder')
     const cmp = this.#take('cmp')
     if (cmp) {
@@ -206,6 +212,15 @@ class Recogniser {
     const found = this.#take('lookup')
     if (found === undefined) throw new DecodeError(`${this.#next()?.name ?? 'nothing'} after a load`, 0)
     this.#looked(fields, found)
+  }
+
+  /** A mark with some bits set or cleared, written back. */
+  #bits({ mask, xor }: Named<'bitwise'>): void {
+    const field = this.#written()
+    const number = (value: Uint8Array | undefined): number =>
+      Number(takeScalar(new Reader(value ?? new Uint8Array(4)), FIELDS[field].type))
+    if (field !== 'meta mark') throw new DecodeError('bits of a priority', 0)
+    this.#push({ kind: 'set-bits', field, bits: ~number(mask?.value) >>> 0, on: number(xor?.value) !== 0 })
   }
 
   /** The next expression, when it loads into this register. */

@@ -9,6 +9,7 @@ import {
   type Cause,
   causeVerdict,
   type Direction,
+  type HostHook,
   type ResourceKey,
   type RuleRef,
   resourceKey,
@@ -29,12 +30,8 @@ import { servedAt } from './services.ts'
  */
 export function decide(snapshot: Snapshot, packet: Packet, view: View = 'enforced'): Decision {
   const resources = derived(snapshot)
-  const { src, dst, sport, dport } = packet
-  const judged: Case = {
-    packet,
-    source: { addr: src, port: sport, members: membersAt(resources, src), served: servedAt(resources, src) },
-    destination: { addr: dst, port: dport, members: membersAt(resources, dst), served: servedAt(resources, dst) },
-  }
+  const { src, dst } = packet
+  const judged = caseOf(resources, packet)
   const from = endpointAt(resources, src)
   const to = endpointAt(resources, dst)
   const egress = from && decideDirection(resources, from, 'egress', { judged, view })
@@ -50,7 +47,7 @@ export function decide(snapshot: Snapshot, packet: Packet, view: View = 'enforce
   }
 }
 
-type Question = { readonly judged: Case; readonly view: View }
+type Question = { readonly judged: Case; readonly hook?: HostHook; readonly view?: View }
 type Search = Question & { readonly trail: Step[]; readonly logs: RuleRef[] }
 /** What a list of rules came to: decided, or Pass, or nothing matched. */
 type Found =
@@ -58,18 +55,31 @@ type Found =
   | { readonly kind: 'pass' }
   | { readonly kind: 'nothing' }
 
-function decideDirection(
+export function caseOf(resources: Snapshot, packet: Packet): Case {
+  const { src, dst, sport, dport } = packet
+  return {
+    packet,
+    source: { addr: src, port: sport, members: membersAt(resources, src), served: servedAt(resources, src) },
+    destination: { addr: dst, port: dport, members: membersAt(resources, dst), served: servedAt(resources, dst) },
+  }
+}
+
+/** `hook`: of a host endpoint; only at `host` its profiles, or their absence, decide what no tier decided. */
+export function decideDirection(
   resources: Snapshot,
   endpoint: Endpoint,
   direction: Direction,
   question: Question,
 ): DirectionDecision {
+  const { hook } = question
   const search: Search = { trail: [], logs: [], ...question }
+  const hasProfiles = hook === undefined || hook === 'host'
   const cause =
     searchTiers(resources, endpoint, direction, search) ??
-    searchProfiles(resources, endpoint, direction, search) ??
-    ({ kind: 'no-profile', direction } as const)
+    (hasProfiles ? searchProfiles(resources, endpoint, direction, search) : undefined) ??
+    ({ kind: hasProfiles ? 'no-profile' : 'undecided', direction } as const)
   return {
+    ...(hook && { hook }),
     endpoint: endpoint.key,
     endpointName: endpoint.name,
     direction,
@@ -82,7 +92,7 @@ function decideDirection(
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
   for (const tier of tiersInOrder(resources, search.view)) {
-    const selecting = policiesOfTier(resources, tier.name, search.view).filter(p => governs(p, endpoint, resources))
+    const selecting = policiesOfTier(resources, tier.name, search).filter(p => governs(p, endpoint, resources))
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))
@@ -106,8 +116,11 @@ function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Directi
     }
     if (found.kind === 'decided') return found.cause
     if (!entered || found.kind === 'pass') continue
-    search.trail.push({ kind: 'tier-default', tier: tier.name, action: tier.defaultAction })
-    if (tier.defaultAction === 'Deny') return { kind: 'tier', tier: tier.name, direction }
+    // Before connection tracking and translation a tier only says what its rules say.
+    const early = search.hook === 'prednat' || search.hook === 'untracked'
+    const action = early ? 'Pass' : tier.defaultAction
+    search.trail.push({ kind: 'tier-default', tier: tier.name, action })
+    if (action === 'Deny') return { kind: 'tier', tier: tier.name, direction }
   }
   return undefined
 }

@@ -1,6 +1,6 @@
 // Which tiers and policies there are for a workload, and in what order they speak. Order numbers come first, no number is
 // last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
-import { type Direction, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
+import { type Direction, type HostHook, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
 import { keyOf, ofKind, type Resource, type Snapshot, type TieredPolicy } from '../resources/resource.ts'
 import { podOf } from './kubernetes-pods.ts'
 import { type KubernetesPolicy, speaksOf, subjectMeans } from './kubernetes-policy.ts'
@@ -36,7 +36,7 @@ export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
     exists: true,
   }))
   const known = new Set(existing.map(tier => tier.name))
-  const named = new Set(workloadPolicies(resources, view).map(tierOf))
+  const named = new Set(allPolicies(resources, view).map(tierOf))
   const missing = [...named].filter(name => !known.has(name)).sort(byText)
   return [
     ...existing.sort((a, b) => before(a.order, b.order) || byText(a.name, b.name)),
@@ -52,13 +52,10 @@ export const isKubernetes = (resource: Resource): resource is KubernetesPolicy =
 /** `staged`: what would be if the staged policies were enforced, each in the place of the one of its name. */
 export type View = 'enforced' | 'staged'
 
-/** preDNAT and doNotTrack policies are for host endpoints alone. */
-function workloadPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
-  const global = <P extends { spec: { preDNAT?: boolean | undefined; doNotTrack?: boolean | undefined } }>(of: P) =>
-    !of.spec.preDNAT && !of.spec.doNotTrack
+function allPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
   const enforced: Policy[] = [
     ...ofKind(resources, 'NetworkPolicy'),
-    ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(global),
+    ...ofKind(resources, 'GlobalNetworkPolicy'),
     ...ofKind(resources, 'KubernetesNetworkPolicy'),
     // Of a tier that nobody knows, or about nobody, it is as if it were not there.
     ...[...ofKind(resources, 'KubernetesClusterNetworkPolicy')].filter(
@@ -66,10 +63,7 @@ function workloadPolicies(resources: Snapshot, view: View = 'enforced'): Policy[
     ),
   ]
   if (view === 'enforced') return enforced
-  const staged = [
-    ...ofKind(resources, 'StagedNetworkPolicy'),
-    ...[...ofKind(resources, 'StagedGlobalNetworkPolicy')].filter(global),
-  ]
+  const staged = [...ofKind(resources, 'StagedNetworkPolicy'), ...ofKind(resources, 'StagedGlobalNetworkPolicy')]
   const replaced = new Set(staged.map(policy => enforcedKey(keyOf(policy))))
   return [
     ...enforced.filter(policy => !replaced.has(keyOf(policy))),
@@ -81,6 +75,22 @@ function workloadPolicies(resources: Snapshot, view: View = 'enforced'): Policy[
 function enforcedKey(key: ResourceKey): ResourceKey {
   const { kind, namespace, name } = splitKey(key)
   return resourceKey(kind.replace(/^Staged/, ''), namespace, name)
+}
+
+/** preDNAT and doNotTrack policies are for host endpoints alone; what is forwarded asks those that apply to it. */
+function isAskedAt(policy: Policy, hook: HostHook): boolean {
+  const isGlobal = policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
+  const { preDNAT = false, doNotTrack = false, applyOnForward = false } = isGlobal ? policy.spec : {}
+  switch (hook) {
+    case 'untracked':
+      return doNotTrack
+    case 'prednat':
+      return preDNAT
+    case 'forward':
+      return applyOnForward && !preDNAT && !doNotTrack
+    case 'host':
+      return !preDNAT && !doNotTrack
+  }
 }
 
 const CLUSTER_TIERS: ReadonlyMap<string | undefined, string> = new Map([
@@ -101,9 +111,12 @@ function orderOf(policy: Policy): number | undefined {
 const tieName = ({ kind, metadata }: Policy): string =>
   `${metadata.name}/${metadata.namespace ?? ''}/${kind.replace(/^Staged/, '')}`
 
-export const policiesOfTier = (resources: Snapshot, tier: string, view?: View): Policy[] =>
-  workloadPolicies(resources, view)
-    .filter(policy => tierOf(policy) === tier)
+type Asked = { readonly view?: View; readonly hook?: HostHook }
+
+/** Workloads are asked as `host` is. */
+export const policiesOfTier = (resources: Snapshot, tier: string, { view, hook = 'host' }: Asked): Policy[] =>
+  allPolicies(resources, view)
+    .filter(policy => tierOf(policy) === tier && isAskedAt(policy, hook))
     .sort((a, b) => before(orderOf(a), orderOf(b)) || byText(tieName(a), tieName(b)))
 
 /** Whether a policy selects an endpoint, whatever the direction. */

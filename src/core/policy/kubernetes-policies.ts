@@ -169,6 +169,7 @@ function namespacedPolicy(resource: KubernetesNetworkPolicy): Converted {
     tier: 'default',
     order: KUBERNETES_ORDER,
     selector: and(IS_POD, equals(NAMESPACE, namespace), ...labelTerms(spec.podSelector)),
+    hooks: ['host'],
     types: DIRECTIONS.filter(direction => spec.policyTypes.includes(typeOf(direction))),
     rules: { ingress: of('ingress'), egress: of('egress') },
   }
@@ -204,13 +205,14 @@ function clusterPolicy(resource: KubernetesClusterNetworkPolicy): Converted {
       tier: 'default',
       order: 0,
       selector: not(ALL),
+      hooks: ['host'],
       types: [],
       rules: { ingress: [], egress: [] },
     }
     return { policy, problem: `${printKey(key)} is passed over: ${why}` }
   }
   const types = DIRECTIONS.filter(direction => rules[direction].length > 0)
-  const policy: Policy = { key, tier, order: spec.priority, selector, types, rules }
+  const policy: Policy = { key, tier, order: spec.priority, selector, hooks: ['host'], types, rules }
   return { policy, ...(notes.length > 0 && { problem: `${printKey(key)}: ${notes.join('; ')}` }) }
 }
 

@@ -32,6 +32,10 @@ export type KernelResult = {
   readonly causes: readonly string[]
   readonly path: readonly Hop[]
   readonly nat?: 'masquerade' | 'translation'
+  /** Whether connection tracking passes it over from here on. */
+  readonly untracked: boolean
+  /** The mark that it has at the end; undefined if that is not known. */
+  readonly mark: number | undefined
 }
 
 /** ct state bits as nft has them. */
@@ -62,6 +66,8 @@ export class KernelWalk {
   #nat: KernelResult['nat']
   #hook = ''
   #ct: number
+  #early = false
+  #untracked = false
   #slots: Value[] = []
 
   constructor(w: Walk, options: KernelOptions) {
@@ -90,14 +96,23 @@ export class KernelWalk {
   }
 
   #result(ended: Ended): KernelResult {
-    return { ...ended, causes: this.#causes, path: this.#path, ...(this.#nat && { nat: this.#nat }) }
+    const { mark } = this.#state
+    return {
+      ...ended,
+      causes: this.#causes,
+      path: this.#path,
+      ...(this.#nat && { nat: this.#nat }),
+      untracked: this.#untracked,
+      mark: mark.kind === 'const' ? swap4(mark.value as number) : undefined,
+    }
   }
 
   #base(base: ChainProgram, from: ChainProgram): Ended {
     this.#hook = base.base!.hook
     // Before connection tracking a packet has no connection yet, which nft calls invalid.
-    const early = this.#hook === 'prerouting' && base.base!.priority <= CONNTRACK_PRIORITY
-    this.#ct = early ? CT.invalid : this.#o.ctState
+    const tracks = this.#hook === 'prerouting' || this.#hook === 'output'
+    this.#early = tracks && base.base!.priority <= CONNTRACK_PRIORITY
+    this.#ct = this.#untracked ? CT.untracked : this.#early ? CT.invalid : this.#o.ctState
     const stack: Frame[] = []
     let at: Frame = { chain: from, next: 0 }
     for (let hops = 0; ; ) {
@@ -149,6 +164,10 @@ export class KernelWalk {
         case 'nat':
           this.#nat ??= step.what
           return { kind: 'accept' }
+        case 'notrack':
+          // Too late for a packet that connection tracking has seen.
+          if (this.#early) this.#untracked = true
+          continue
         case 'count':
           this.#causes.push(rule.model.comment ?? '')
           continue
@@ -190,7 +209,14 @@ export class KernelWalk {
         return [this.#done(this.#slots[source.slot]!, p)]
       case 'index':
         if (source.dim === 'oif' && !this.#hasOif) return [{ kind: 'const', value: 0, size }]
-        return [this.#of(source.dim, `index ${source.dim}`, c => (c.label === 'lo' ? swap4(1) : -1), size)]
+        return [
+          this.#of(
+            source.dim,
+            `index ${source.dim}`,
+            c => (c.label === 'lo' ? swap4(1) : c.label === '' ? 0 : -1),
+            size,
+          ),
+        ]
       case 'dim':
         if (source.dim === 'oif' && !this.#hasOif) return [{ kind: 'const', value: applyOps(0n, p.ops), size }]
         return [

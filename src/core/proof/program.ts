@@ -45,6 +45,7 @@ export type Step =
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
   | { readonly do: 'nat'; readonly what: 'masquerade' | 'translation' }
+  | { readonly do: 'notrack' }
   | { readonly do: 'unknown'; readonly what: string }
 
 export type RuleProgram = { readonly model: RuleModel; readonly steps: readonly Step[] }
@@ -82,6 +83,7 @@ const isEffect = (s: Step): boolean =>
   s.do === 'state' ||
   s.do === 'unknown' ||
   s.do === 'nat' ||
+  s.do === 'notrack' ||
   s.do === 'count' ||
   (s.do === 'lookup' && s.into === 'verdict')
 
@@ -195,6 +197,9 @@ class RuleCompiler {
       }
       case 'reject':
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
+      case 'notrack':
+        // What others take out of connection tracking we would have to follow into every later hook.
+        return this.#put(this.#c.ours ? { do: 'notrack' } : { do: 'unknown', what: 'the expression notrack' })
       case 'masq':
         return this.#put({ do: 'nat', what: 'masquerade' })
       case 'nat':
@@ -410,9 +415,16 @@ export function compileFamily(ruleset: Ruleset, family: 4 | 6, ours: string): Fa
   return { family, chains: compiled.flatMap(t => t.chains), ours: bases(true), others: bases(false) }
 }
 
+/** The roads through a node: what is for it, what passes it, what it sends itself. */
+export type Road = 'input' | 'forward' | 'output'
+const HOOKS_OF: Readonly<Record<Road, readonly HookName[]>> = {
+  input: ['prerouting', 'input'],
+  forward: ['prerouting', 'forward', 'postrouting'],
+  output: ['output', 'postrouting'],
+}
+
 /** The base chains on a packet's whole way, everybody's, in the order in which it meets them. */
-export function wayOf({ ours, others }: FamilyProgram, toHost: boolean): ChainProgram[] {
+export function wayOf({ ours, others }: FamilyProgram, road: Road): ChainProgram[] {
   const all = [...ours, ...others].sort((a, b) => a.base!.priority - b.base!.priority)
-  const hooks: readonly HookName[] = toHost ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']
-  return hooks.flatMap(hook => all.filter(c => c.base!.hook === hook))
+  return HOOKS_OF[road].flatMap(hook => all.filter(c => c.base!.hook === hook))
 }

@@ -4,16 +4,17 @@
 // the product of all of them would be too large: the chain where the sender's side hands over is found by looking, and
 // what it does is proved from any state. That is a filter that lets nothing through: every class on which the two sides
 // of a part differ is examined again on the packet's whole way, all hooks and all tables, and only that is believed.
-import { NFT_TABLE } from '../base/register.ts'
+import { ACCEPT_MARK, NFT_TABLE } from '../base/register.ts'
 import type { Intent } from '../calc/intent.ts'
 import { FAMILIES, type Family } from '../net/addr.ts'
+import { HOST_LEGS } from '../resources/cause.ts'
 import { classesOf } from './classes.ts'
 import { type Difference, packetOf, printHop, printPacket } from './difference.ts'
-import { IntentJudge, type IntentResult } from './intent-walk.ts'
+import { IntentJudge, type IntentResult, NO_INTERFACE } from './intent-walk.ts'
 import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
 import type { HookName, Ruleset } from './model.ts'
 import { NFPROTO } from './model.ts'
-import { type ChainProgram, compileFamily, type FamilyProgram, wayOf } from './program.ts'
+import { type ChainProgram, compileFamily, type FamilyProgram, type Road, wayOf } from './program.ts'
 import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Walk } from './space.ts'
 
 export type Proof = {
@@ -45,6 +46,13 @@ const sameCause = (comment: string, cause: string): boolean =>
 const sameCauses = (comments: readonly string[], causes: readonly string[]): boolean =>
   comments.length === causes.length && comments.every((c, i) => sameCause(c, causes[i]!))
 
+/** Whether later hooks will find the packet as the intent left it. */
+const sameLeft = (kernel: KernelResult, intent: IntentResult): boolean =>
+  kernel.verdict !== 'accept' ||
+  (kernel.untracked === (intent.untracked ?? false) &&
+    kernel.mark !== undefined &&
+    ((kernel.mark & ACCEPT_MARK) !== 0) === (intent.accepted ?? false))
+
 const words = (verdict: string, causes: readonly string[]): string =>
   causes.length === 0 ? verdict : `${verdict} (${causes.join(', then ')})`
 
@@ -72,7 +80,8 @@ class Prover {
 
   family(program: FamilyProgram): void {
     const domains = classesOf(program, this.#judge.intent)
-    for (const ctState of [CT.new, CT.established, CT.invalid])
+    const untracks = HOST_LEGS.some(leg => leg.hook === 'untracked' && this.#judge.has(leg))
+    for (const ctState of [CT.new, CT.established, CT.invalid, ...(untracks ? [CT.untracked] : [])])
       new Part(this, this.#judge, program, domains, ctState).prove()
   }
 
@@ -99,7 +108,7 @@ class Part {
   readonly #domains: Domains
   readonly #ct: number
   /** Boxes on which some hook's two sides differ, by where the packets go. */
-  readonly #suspects: { box: Box; toHost: boolean }[] = []
+  readonly #suspects: { box: Box; road: Road }[] = []
 
   constructor(p: Prover, judge: IntentJudge, program: FamilyProgram, domains: Domains, ct: number) {
     this.#p = p
@@ -115,32 +124,61 @@ class Part {
 
   prove(): void {
     const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
-    this.#compare('prerouting', w => judge.prerouting(w, family))
-    this.#compare('input', w => judge.input(w, family, ctState))
-    this.#forward()
+    // Connection tracking is what makes a packet untracked, and it comes after.
+    if (ctState !== CT.untracked) {
+      this.#compare('prerouting', false, w => judge.prerouting(w, family, ctState))
+      if (judge.has({ hook: 'untracked', direction: 'egress' }) || this.#chains('ours', 'output').length > 0)
+        this.#compare('output', false, w => judge.output(w, family, ctState))
+    }
+    for (const accepted of this.#acceptedBefore('ingress')) {
+      this.#compare('input', accepted, w => judge.input(w, family, { ctState, accepted }))
+      this.#forward(accepted)
+    }
+    for (const accepted of this.#acceptedBefore('egress')) this.#postrouting(accepted)
     const hooks: readonly HookName[] = ['prerouting', 'input', 'forward', 'postrouting']
     for (const hook of hooks) this.#neutral(hook)
-    if (ctState === CT.new) this.#masquerade()
-    for (const { box, toHost } of this.#suspects.splice(0)) this.#examine(box, toHost)
+    for (const { box, road } of this.#suspects.splice(0)) this.#examine(box, road)
+  }
+
+  /** What earlier hooks may have left behind. */
+  #acceptedBefore(direction: 'ingress' | 'egress'): boolean[] {
+    const early = HOST_LEGS.some(
+      l => ['untracked', 'prednat'].includes(l.hook) && l.direction === direction && this.#judge.has(l),
+    )
+    return early ? [false, true] : [false]
   }
 
   #chains(which: 'ours' | 'others', hook: HookName): ChainProgram[] {
     return this.#program[which].filter(c => c.base!.hook === hook)
   }
 
-  #walk(w: Walk, cut?: ChainProgram): KernelWalk {
+  /** `accepted`: what is known of the mark. */
+  #walk(w: Walk, o: { cut?: ChainProgram | undefined; accepted?: boolean } = {}): KernelWalk {
     const isCut = (c: Cls): boolean => this.#judge.isWorkload(c.label)
-    return new KernelWalk(w, { family: this.#family, ctState: this.#ct, ...(cut && { cut: { chain: cut, isCut } }) })
+    return new KernelWalk(w, {
+      family: this.#family,
+      ctState: this.#ct,
+      ...(o.accepted !== undefined && { mark: o.accepted ? ACCEPT_MARK : 0 }),
+      ...(o.cut && { cut: { chain: o.cut, isCut } }),
+    })
   }
 
+  /** By interfaces, unless the domain of the incoming one is given. */
   #box(domains: Partial<Record<Dim, Domain>> = {}): Box {
-    return { domains: { ...this.#domains, ...domains }, choices: [] }
+    return { domains: { ...this.#domains, iif: this.#iif(false), ...domains }, choices: [] }
+  }
+
+  /** The incoming interfaces; or that there is none, for what the node sends itself. */
+  #iif(none: boolean): Domain {
+    const of = (which: boolean) => () =>
+      new Domain(this.#domains.iif.members.filter(c => (c.label === NO_INTERFACE) === which))
+    return this.#domains.iif.derive(`none ${none}`, of(none))
   }
 
   /** Our own chains of a hook against what the intent wants there. */
-  #compare(hook: HookName, intent: (w: Walk) => IntentResult): void {
-    this.#sides(hook, this.#box(), w => ({
-      kernel: this.#walk(w).run(this.#chains('ours', hook)),
+  #compare(hook: HookName, accepted: boolean, intent: (w: Walk) => IntentResult): void {
+    this.#sides(hook, this.#box({ iif: this.#iif(hook === 'output') }), w => ({
+      kernel: this.#walk(w, { accepted }).run(this.#chains('ours', hook)),
       intent: intent(w),
     }))
   }
@@ -148,30 +186,38 @@ class Part {
   #sides(hook: HookName, root: Box, judge: (w: Walk) => Judged): void {
     this.#p.explore([root], w => {
       const { kernel, intent } = judge(w)
-      if (kernel.verdict !== intent.verdict || !sameCauses(kernel.causes, intent.causes)) this.#suspect(hook, w)
+      const left = hook !== 'prerouting' && hook !== 'output' ? true : sameLeft(kernel, intent)
+      if (kernel.verdict !== intent.verdict || !sameCauses(kernel.causes, intent.causes) || !left)
+        this.#suspect(hook, w)
     })
   }
 
   /** To be examined on every way that leads through the hook. */
   #suspect(hook: HookName, w: Walk): void {
-    if (hook === 'prerouting' || hook === 'input') this.#suspects.push({ box: w.box(), toHost: true })
-    if (hook !== 'input') this.#suspects.push({ box: w.box(), toHost: false })
+    const box = w.box()
+    const own = box.domains.iif.members.every(c => c.label === NO_INTERFACE)
+    const roads: readonly Road[] = own
+      ? ['output']
+      : hook === 'prerouting'
+        ? ['input', 'forward']
+        : [hook === 'input' ? 'input' : 'forward']
+    for (const road of roads) this.#suspects.push({ box, road })
   }
 
-  #forward(): void {
+  #forward(accepted: boolean): void {
     const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
     const bases = this.#chains('ours', 'forward')
     const cut = bases.length === 1 ? this.#handOver(bases[0]!) : undefined
     let cuts = 0
     this.#sides('forward', this.#box(), w => {
-      const kernel = this.#walk(w, cut).run(bases)
+      const kernel = this.#walk(w, { cut, accepted }).run(bases)
       if (kernel.verdict === 'cut') cuts++
-      return { kernel, intent: judge.forward(w, family, { ctState, cut: cut !== undefined }) }
+      return { kernel, intent: judge.forward(w, family, { ctState, accepted, cut: cut !== undefined }) }
     })
     if (!cut || cuts === 0) return
     const workloads = new Domain(this.#domains.oif.members.filter(c => judge.isWorkload(c.label)))
     this.#sides('forward', this.#box({ oif: workloads }), w => ({
-      kernel: this.#walk(w).runFrom(bases[0]!, cut),
+      kernel: this.#walk(w, { accepted }).runFrom(bases[0]!, cut),
       intent: judge.receive(w, family),
     }))
   }
@@ -182,9 +228,13 @@ class Part {
       const found = this.#domains[dim].members.find(is)
       return new Domain(found ? [found] : [])
     }
+    const leg = { hook: 'forward', direction: 'ingress' } as const
     const endpoints = new Set(this.#judge.intent.endpoints.map(e => e.interfaceName))
     const box = this.#box({
-      iif: one('iif', c => !this.#judge.isWorkload(c.label)),
+      iif: one(
+        'iif',
+        c => c.label !== NO_INTERFACE && !this.#judge.isWorkload(c.label) && !this.#judge.isGuarded(c.label, leg),
+      ),
       oif: one('oif', c => endpoints.has(c.label)),
     })
     let found: ChainProgram | undefined
@@ -205,34 +255,39 @@ class Part {
     })
   }
 
-  #masquerade(): void {
-    const bases = this.#chains('ours', 'postrouting')
-    this.#p.explore([this.#box()], w => {
-      const kernel = this.#walk(w).run(bases)
-      const found = kernel.nat === 'masquerade'
-      const wanted = this.#judge.masquerade(w)
-      if (kernel.verdict === 'accept' && found === wanted && kernel.nat !== 'translation') return
+  #postrouting(accepted: boolean): void {
+    const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
+    const all = this.#chains('ours', 'postrouting')
+    // Only new connections are translated.
+    const bases = ctState === CT.new ? all : all.filter(c => c.base!.type !== 'nat')
+    if (bases.length === 0 && !judge.has({ hook: 'host', direction: 'egress' }) && ctState !== CT.new) return
+    this.#p.explore([this.#box(), this.#box({ iif: this.#iif(true) })], w => {
+      const kernel = this.#walk(w, { accepted }).run(bases)
+      const wanted = judge.postrouting(w, family, { ctState, accepted })
+      const agree = kernel.verdict === wanted.verdict && sameCauses(kernel.causes, wanted.causes)
+      const masquerades = wanted.verdict === 'accept' && ctState === CT.new && judge.masquerade(w)
+      if (agree && (kernel.nat === 'masquerade') === masquerades && kernel.nat !== 'translation') return
       this.#suspect('postrouting', w)
     })
   }
 
   /** The whole way of the box's packets, through everybody's chains. */
-  #examine(box: Box, toHost: boolean): void {
+  #examine(box: Box, road: Road): void {
     if (this.#p.full) return
     const { ours } = this.#program
-    const way = wayOf(this.#program, toHost)
+    const way = wayOf(this.#program, road)
     const [family, ctState] = [this.#family, this.#ct]
     this.#p.explore([box], w => {
       if (this.#p.full) return
       const kernel = new KernelWalk(w, { family, ctState, mark: 0 }).run(way)
-      const intent = this.#whole(w, toHost)
+      const intent = this.#whole(w, road)
       const last = kernel.path.at(-1)
       const decidedByOurs =
         kernel.verdict === 'accept' || (last !== undefined && ours.some(c => c.chains === last.chain.chains))
       const agree = kernel.verdict === intent.verdict && (!decidedByOurs || sameCauses(kernel.causes, intent.causes))
-      const translated = agree && !toHost ? this.#translation(w, kernel) : undefined
+      const translated = agree && road !== 'input' ? this.#translation(w, kernel) : undefined
       if (agree && !translated) return
-      const packet = packetOf(w.domains, { family, ctState, toHost })
+      const packet = packetOf(w.domains, { family, ctState, road })
       if (kernel.verdict === 'unknown' || kernel.nat === 'translation')
         return this.#p.doubt(kernel.what ?? 'an address translation', printPacket(packet))
       this.#differ(w, {
@@ -253,11 +308,19 @@ class Part {
     return wanted === found ? undefined : { wanted, found }
   }
 
-  #whole(w: Walk, toHost: boolean): IntentResult {
-    const first = this.#judge.prerouting(w, this.#family)
+  #whole(w: Walk, road: Road): IntentResult {
+    const [judge, family] = [this.#judge, this.#family]
+    const first = road === 'output' ? judge.output(w, family, this.#ct) : judge.prerouting(w, family, this.#ct)
     if (first.verdict === 'drop') return first
-    if (toHost) return this.#judge.input(w, this.#family, this.#ct)
-    return this.#judge.forward(w, this.#family, { ctState: this.#ct, cut: false })
+    const ctState = first.untracked ? CT.untracked : this.#ct
+    const before = { ctState, ...(first.accepted && { accepted: true }) }
+    const then =
+      road === 'output'
+        ? judge.postrouting(w, family, before)
+        : road === 'input'
+          ? judge.input(w, family, before)
+          : judge.forward(w, family, { ...before, cut: false })
+    return { ...then, causes: [...first.causes, ...then.causes] }
   }
 
   #differ(w: Walk, d: Difference) {

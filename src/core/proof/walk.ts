@@ -48,7 +48,10 @@ export function walk(ruleset: Ruleset, packet: PlacedPacket, table = NFT_TABLE):
   const found: { result: KernelResult; doubts: readonly string[] }[] = []
   explore([{ domains: domainsOf(packet), choices: [] }], { left: 1000 }, w => {
     const kernel = new KernelWalk(w, { family: packet.family, ctState: CT[packet.connection], mark: 0 })
-    found.push({ result: kernel.run(wayOf(program, packet.oif === undefined)), doubts: w.doubts })
+    found.push({
+      result: kernel.run(wayOf(program, packet.iif === '' ? 'output' : packet.oif === undefined ? 'input' : 'forward')),
+      doubts: w.doubts,
+    })
   })
   const [{ result, doubts }] = found as [(typeof found)[number]]
   const { verdict, what = '' } = result

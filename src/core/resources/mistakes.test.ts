@@ -297,7 +297,32 @@ const ANSWERS: readonly (readonly [line: string, ...answers: string[]])[] = [
     'kind: unknown resource type GlobalNetworkPolcy (did you mean GlobalNetworkPolicy?)',
   ],
   ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
-  ['HostEndpoint {name: a} {}', 'kind: HostEndpoint is not supported yet'],
+  [
+    'HostEndpoint {name: a} {}',
+    'spec.node: is required (name the node that has the interface)',
+    'spec.interfaceName: is required without expectedIPs (name the interface, or * for all, or give its addresses in expectedIPs)',
+  ],
+  ['HostEndpoint {name: a} {node: n, interfaceName: "*"}'],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: ""}',
+    'spec.interfaceName: is required without expectedIPs (name the interface, or * for all, or give its addresses in expectedIPs)',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: "eth*"}',
+    'spec.interfaceName: is not an interface name of at most 15 letters, digits, - _ ., nor *',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, expectedIPs: [10.0.0.0/24]}',
+    'spec.expectedIPs[0]: is not an IP address (write the address without a length)',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: eth0, ports: [{name: "80", protocol: TCP, port: 80}]}',
+    'spec.ports[0].name: is not the name of a port: letters, digits, - _ ., not digits alone',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: eth0, ports: [{protocol: TCP, port: 80}]}',
+    'spec.ports[0].name: is required',
+  ],
   ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
   ['Endpoints {name: a} {}', 'kind: Endpoints is not supported yet'],
   ['Service {name: a} {}', 'metadata.namespace: is required: Service is namespaced'],

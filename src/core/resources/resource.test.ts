@@ -89,9 +89,7 @@ test('what is not enforced is said', () => {
       'spec.ingress[0].http: matching HTTP is not supported: the kernel would allow every request (leave http out to allow them all)',
     ],
   )
-  assert.deepEqual(said(gnp('{preDNAT: true, applyOnForward: true}')), [
-    'spec.preDNAT: preDNAT policies work at host endpoints, which are not supported yet',
-  ])
+  assert.deepEqual(said(gnp('{preDNAT: true, applyOnForward: true}')), [])
 })
 
 test('what would leave pods without routes, sessions or policy is refused', () => {

@@ -9,6 +9,7 @@ import { bgpConfiguration, bgpPeer } from './kinds/bgp.ts'
 import { kubernetesClusterNetworkPolicy } from './kinds/cluster-network-policy.ts'
 import { clusterInformation, ipamConfiguration } from './kinds/configuration.ts'
 import { felixConfiguration } from './kinds/felix-configuration.ts'
+import { hostEndpoint } from './kinds/host-endpoint.ts'
 import { ipPool } from './kinds/ip-pool.ts'
 import { namespace, pod, serviceAccount } from './kinds/kubernetes.ts'
 import { kubernetesNetworkPolicy } from './kinds/kubernetes-policy.ts'
@@ -36,6 +37,7 @@ const DEFINITIONS = {
   IPAMConfiguration: ipamConfiguration,
   Node: node,
   WorkloadEndpoint: workloadEndpoint,
+  HostEndpoint: hostEndpoint,
   BGPConfiguration: bgpConfiguration,
   BGPPeer: bgpPeer,
   FelixConfiguration: felixConfiguration,
@@ -65,6 +67,7 @@ export type IPPool = ResourceOf<'IPPool'>
 export type IPAMConfiguration = ResourceOf<'IPAMConfiguration'>
 export type Node = ResourceOf<'Node'>
 export type WorkloadEndpoint = ResourceOf<'WorkloadEndpoint'>
+export type HostEndpoint = ResourceOf<'HostEndpoint'>
 export type BGPConfiguration = ResourceOf<'BGPConfiguration'>
 export type BGPPeer = ResourceOf<'BGPPeer'>
 export type FelixConfiguration = ResourceOf<'FelixConfiguration'>
@@ -80,6 +83,8 @@ export type KubernetesClusterNetworkPolicy = ResourceOf<'KubernetesClusterNetwor
 export type PolicyRule = NonNullable<GlobalNetworkPolicy['spec']['ingress']>[number]
 export type EntityRule = NonNullable<PolicyRule['source']>
 export type EndpointPort = NonNullable<WorkloadEndpoint['spec']['ports']>[number]
+/** A port by which rules may name it, of a workload or a host. */
+export type NamedPort = Pick<EndpointPort, 'name' | 'protocol' | 'port'>
 
 /** The policies of Calico that have a tier; the staged ones are judged and never enforced. */
 export type TieredPolicy = NetworkPolicy | GlobalNetworkPolicy | StagedNetworkPolicy | StagedGlobalNetworkPolicy
@@ -147,7 +152,7 @@ export const snapshotOf = (resources: Iterable<Resource>): Snapshot =>
 
 /** Kinds that are known by name only: a near name would mislead whoever asks for one of them. */
 const NOT_YET: readonly string[] = [
-  ...['StagedKubernetesNetworkPolicy', 'HostEndpoint', 'BGPFilter'],
+  ...['StagedKubernetesNetworkPolicy', 'BGPFilter'],
   ...['IPReservation', 'KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
   ...['Endpoints', 'Secret', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'],
 ]

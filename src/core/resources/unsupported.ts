@@ -9,7 +9,6 @@ export function unsupported(resource: Resource): Problem[] {
   switch (resource.kind) {
     case 'GlobalNetworkPolicy':
     case 'StagedGlobalNetworkPolicy':
-      return [...hostOnly(resource.spec), ...inRules(resource.spec)]
     case 'NetworkPolicy':
     case 'StagedNetworkPolicy':
     case 'Profile':
@@ -58,17 +57,6 @@ function leavesPodsOut(prefixes: string | undefined): Problem[] {
   if (prefixes === undefined || prefixes.split(',').includes(INTERFACE_PREFIX)) return []
   const message = `the interfaces of pods begin with ${INTERFACE_PREFIX}, and no policy would guard them`
   return [{ path: 'spec.interfacePrefix', message, fix: `write ${prefixes},${INTERFACE_PREFIX}` }]
-}
-
-function hostOnly(spec: {
-  readonly preDNAT?: boolean | undefined
-  readonly doNotTrack?: boolean | undefined
-}): Problem[] {
-  return (['preDNAT', 'doNotTrack'] as const).flatMap(field =>
-    spec[field]
-      ? [{ path: `spec.${field}`, message: `${field} policies work at host endpoints, which are not supported yet` }]
-      : [],
-  )
 }
 
 type Rules = {

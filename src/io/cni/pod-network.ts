@@ -35,6 +35,8 @@ export type PodWiring = {
   readonly mac?: string | undefined
   /** Whether the pod may forward packets (container_settings.allow_ip_forwarding). */
   readonly allowForwarding: boolean
+  /** Whether it may send from addresses that are not routed to it. */
+  readonly spoofs?: boolean
 }
 
 /** The pod's end as it came out. */
@@ -101,6 +103,8 @@ export async function connectPod(wiring: PodWiring, { hostNetns }: HostNetwork =
   for (const family of families) {
     for (const [setting, value] of HOST_SETTINGS[family](wiring.hostInterface)) writeSysctl(setting, value, hostNetns)
   }
+  // The policy table knows every source that a pod may have; the kernel's check knows its routes only.
+  if (wiring.spoofs) writeSysctl(`net/ipv4/conf/${wiring.hostInterface}/rp_filter`, 0, hostNetns)
   if (families.includes(6)) {
     writeSysctl(`net/ipv6/conf/${wiring.interface}/accept_dad`, 0, wiring.netns)
     writeSysctl(`net/ipv6/conf/${wiring.interface}/disable_ipv6`, 0, wiring.netns)

@@ -5,7 +5,7 @@ import { isPlain, type Row, type RowName } from '../../classify/row.ts'
 import { type Part, type Section, SplitTable } from '../../classify/split.ts'
 import { FAMILIES, type Family } from '../../net/addr.ts'
 import type { Element, Field, NftChain, NftSet, Rule, Statement } from '../../nft/objects.ts'
-import type { Direction } from '../../resources/cause.ts'
+import type { Direction, HostHook } from '../../resources/cause.ts'
 import {
   DROP,
   decideIn,
@@ -13,6 +13,7 @@ import {
   is,
   isNot,
   jump,
+  legName,
   NFPROTO,
   priority,
   priorityFrom,
@@ -22,7 +23,12 @@ import {
 } from './layout.ts'
 import { clip, NEXT_CODES } from './outcomes.ts'
 
-export type GroupHead = { readonly name: GroupName; readonly direction: Direction; readonly identity: string }
+export type GroupHead = {
+  readonly name: GroupName
+  readonly direction: Direction
+  readonly identity: string
+  readonly hook?: HostHook
+}
 /** A group's map from atom to row: the entries that differ from `otherwise`. */
 export type TableView = {
   readonly otherwise: RowName
@@ -56,7 +62,8 @@ function makeRowMap(
   return rowMap(name, [...entries, otherwiseElement(table.otherwise, n)], titleOf(group))
 }
 
-const titleOf = ({ direction, identity }: GroupHead): string => clip(`${direction} ${identity}`)
+const titleOf = ({ hook, direction, identity }: GroupHead): string =>
+  clip(`${hook === undefined ? '' : `${hook} `}${direction} ${identity}`)
 
 export function groupChain(
   group: GroupHead,
@@ -83,7 +90,7 @@ function familyRules(group: GroupHead, family: Family, table: TableView | SplitT
 type Spot = { readonly group: GroupHead; readonly family: Family; readonly map: string }
 
 function tableRules(table: TableView, { group, family, map }: Spot, n: RowLookup): Rule[] {
-  const decide = goto(decideIn(group.direction))
+  const decide = goto(decideIn(legName(group)))
   if (table.isUniform) {
     const row = n.rowOf(table.otherwise)
     if (isPlain(row)) return [rule(ofFamily(family), goto(row.otherwise))]

@@ -1,11 +1,12 @@
 // An outcome as a chain: its logs, then a counter and the verdict. The deciding rule's comment is the cause in words, so
 // that a listing reads well and a counter can be asked for by cause.
+import type { LogLimit, NodeSettings } from '../../calc/intent.ts'
 import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
 import { type Cause, causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
-import { ACCEPT, DROP, goto, is, priority, RETURN } from './layout.ts'
+import { ACCEPT, DROP, goto, is, priority, RETURN, SET_ACCEPT_MARK } from './layout.ts'
 
 /** nft comments hold at most 128 bytes. */
 const COMMENT_BYTES = 120
@@ -58,13 +59,37 @@ function stagedRules({ direction, steps }: Outcome): Rule[] {
   ]
 }
 
-function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
+/** Where a packet goes on that is allowed. */
+function onward({ direction, hook }: Outcome, decided: boolean): Statement[] {
+  switch (hook) {
+    case undefined:
+      // What a pod may send must still pass the receiving pod's own policy, if that pod is on this node.
+      return [direction === 'egress' ? goto('from_ok') : ACCEPT]
+    case 'forward':
+      return [direction === 'ingress' ? goto('from_ok') : ACCEPT]
+    case 'host':
+      return [ACCEPT]
+    // What is allowed here is not judged again as it comes in.
+    case 'prednat':
+      return decided ? [SET_ACCEPT_MARK, ACCEPT] : [ACCEPT]
+    case 'untracked':
+      return decided ? [{ kind: 'notrack' }, SET_ACCEPT_MARK, ACCEPT] : [ACCEPT]
+  }
+}
+
+/** Hooks before routing, and after it, drop in silence: the kernel answers from the others only, or would answer ourselves. */
+const deny = ({ direction, hook }: Outcome, { denyAction }: NodeSettings): Statement =>
+  denyAction === 'Drop' || hook === 'prednat' || hook === 'untracked' || (hook === 'host' && direction === 'egress')
+    ? DROP
+    : { kind: 'reject' }
+
+function stepRules(step: Step, outcome: Outcome, settings: NodeSettings): Rule[] {
   const when = (step.when ?? []).flatMap(c => conditionStatements(c, outcome.direction))
   switch (step.kind) {
     case 'log':
       return [
         {
-          statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, { kind: 'log', prefix: logPrefix }],
+          statements: [...when, limitOf(settings.logLimit), { kind: 'log', prefix: settings.logPrefix }],
           comment: clip(`Log ${printRule(step.rule)}`),
         },
       ]
@@ -78,16 +103,24 @@ function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
     case 'decide': {
       const comment = clip(printCause(step.cause))
       const counter: Statement = { kind: 'counter' }
-      if (causeVerdict(step.cause) === 'deny') return [{ statements: [...when, counter, DROP], comment }]
-      // What a pod may send must still pass the receiving pod's own policy, if that pod is on this node.
-      const onward = outcome.direction === 'egress' ? goto('from_ok') : ACCEPT
+      if (causeVerdict(step.cause) === 'deny')
+        return [{ statements: [...when, counter, deny(outcome, settings)], comment }]
       // The scratch register is given back empty: nobody else shall read a row's number in it.
-      return [{ statements: [...when, counter, priority(0), onward], comment }]
+      const goesOn = onward(outcome, step.cause.kind !== 'undecided')
+      return [{ statements: [...when, counter, priority(0), ...goesOn], comment }]
     }
   }
 }
 
-export function outcomeChain(outcome: Outcome, logPrefix: string): NftChain {
-  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, logPrefix))
+export function outcomeChain(outcome: Outcome, settings: NodeSettings): NftChain {
+  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, settings))
   return { name: outcome.name, rules: [...stagedRules(outcome), ...rules] }
 }
+
+/** Five is what nft leaves out. */
+const limitOf = ({ rate, per, burst }: LogLimit): Statement => ({
+  kind: 'limit',
+  rate,
+  per,
+  ...(burst !== 5 && { burst }),
+})

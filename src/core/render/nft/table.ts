@@ -16,9 +16,11 @@ import { FAMILIES, familyOf } from '../../net/addr.ts'
 import type { Element, NftTable } from '../../nft/objects.ts'
 import { dispatchElements, flatten, intervalElement, rowElements } from './elements.ts'
 import { groupChain, rowMapOf, splitObjects } from './group.ts'
-import { makeSet, type SetName, SHAPES, staticChains } from './layout.ts'
+import { hostChain, hostElements, legsOf, ownMap } from './host-chains.ts'
+import { makeSet, type SetName, STATIC_SETS, setsOfLeg } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { outcomeChain } from './outcomes.ts'
+import { staticChains } from './static-chains.ts'
 
 /** The whole table of a classification, plainly. `renderer.ts` is the one that follows changes. */
 export function policyTable(c: Classification): NftTable {
@@ -29,11 +31,23 @@ export function policyTable(c: Classification): NftTable {
     return isPlain(c.rows.get(name)!) ? PLAIN_ROW + n : n
   }
 
-  const lists = new Map((Object.keys(SHAPES) as SetName[]).map(name => [name, [] as Element[]]))
+  const legs = legsOf(c.hosts.flatMap(h => h.groups))
+  const lists = new Map([...STATIC_SETS, ...legs.flatMap(setsOfLeg)].map(name => [name, [] as Element[]]))
   const add: AddElement = (name, element) => void lists.get(name)!.push(element)
   addressElements(c, atomNumber, add)
   for (const row of c.rows.values())
     for (const [set, element] of rowElements(row, rowNumber(row.name))) add(set, element)
+
+  const { settings } = c.intent
+  const hostGroups = [...new Set(c.hosts.flatMap(h => h.groups))]
+  const hosts = hostGroups.map(g => {
+    const head = { ...g, isUniform: g.byOwn.size === 0 }
+    return { chains: [hostChain(head, settings)], sets: [ownMap(head, atomNumber)].filter(m => m !== undefined) }
+  })
+  for (const [set, element] of hostElements(
+    c.hosts.map(({ host, groups: guards }) => ({ interfaceName: host.interfaceName, guards })),
+  ))
+    add(set, element)
 
   const rowOf = (name: RowName): Row => c.rows.get(name)!
   const groups = [...c.groups.values()].map(g => {
@@ -50,11 +64,14 @@ export function policyTable(c: Classification): NftTable {
   return {
     family: 'inet',
     name: NFT_TABLE,
-    sets: [...[...lists].map(([name, elements]) => makeSet(name, elements)), ...groups.flatMap(g => g.sets)],
+    sets: [
+      ...[...lists].map(([name, elements]) => makeSet(name, elements)),
+      ...[...groups, ...hosts].flatMap(g => g.sets),
+    ],
     chains: [
-      ...[...c.outcomes.values()].map(o => outcomeChain(o, c.intent.settings.logPrefix)),
-      ...groups.flatMap(g => g.chains),
-      ...staticChains(c.intent.settings, c.intent.masqueradePools.length > 0),
+      ...[...c.outcomes.values()].map(o => outcomeChain(o, settings)),
+      ...[...groups, ...hosts].flatMap(g => g.chains),
+      ...staticChains(settings, { masquerades: c.intent.masqueradePools.length > 0, legs }),
     ],
   }
 }

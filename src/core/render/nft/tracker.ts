@@ -17,6 +17,9 @@ import {
   tableState,
 } from '../../nft/table-state.ts'
 
+import { HOST_LEGS } from '../../resources/cause.ts'
+import { atMap } from './layout.ts'
+
 /** Elements in one batch at most: a batch blocks other writers and must fit a socket buffer. */
 const SLICE = 5000
 
@@ -41,8 +44,11 @@ export type Plan = {
  */
 const ADDRESS_SETS: readonly (readonly string[])[] = [['pod4', 'pod6'], ['net4'], ['net6']]
 const DISPATCH_SETS: readonly (readonly string[])[] = [
+  ['spoofed4'],
+  ['spoofed6'],
   ['pools4', 'pools6', 'masquerade4', 'masquerade6'],
   ['sources4', 'sources6', 'from_workload', 'to_workload'],
+  HOST_LEGS.map(leg => atMap(leg)),
 ]
 const NO_ELEMENTS: ReadonlyMap<string, Element> = new Map()
 const ENTRIES = new Set([...ADDRESS_SETS, ...DISPATCH_SETS].flat())
