@@ -1,7 +1,9 @@
 // Which datastore the agent works on, opened: the store, and, where the datastore is a Kubernetes cluster, the node in it.
+import { COLLECTIONS } from '../../core/kubernetes/collection.ts'
 import { ApiClient } from '../../io/kubernetes/api-client.ts'
 import { readCredentials } from '../../io/kubernetes/credentials.ts'
 import { putNetworkAvailable, readInternalIps } from '../../io/kubernetes/own-node.ts'
+import { CachedStore } from '../../io/store/cached.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
 import { KubernetesStore } from '../../io/store/kubernetes/store.ts'
 import { readSettings } from '../../io/store/settings.ts'
@@ -14,6 +16,21 @@ export type Datastore = {
   readonly open: (onConnection: (error?: Error) => void) => Store
   readonly cluster: ClusterNode | undefined
 }
+
+/**
+ * What is read with every pod, and is small: the blocks of addresses and whose they are, pools and settings. Not what there is
+ * one of for each pod.
+ */
+const CACHED = [
+  'ipamblocks',
+  'blockaffinities',
+  'ipamconfigurations',
+  'ippools',
+  'clusterinformations',
+  'namespaces',
+  'nodes',
+]
+const cachedPrefixes = COLLECTIONS.filter(({ plural }) => CACHED.includes(plural)).map(({ prefix }) => prefix)
 
 /** Throws if the credentials cannot be read; nothing is asked yet. */
 export async function findDatastore(options: DatastoreOptions, node: string): Promise<Datastore> {
@@ -35,7 +52,7 @@ export async function findDatastore(options: DatastoreOptions, node: string): Pr
   return {
     open: onConnection => {
       tell = onConnection
-      return new KubernetesStore(api)
+      return new CachedStore(new KubernetesStore(api), cachedPrefixes)
     },
     cluster: {
       readInternalIps: () => readInternalIps(api, node),
