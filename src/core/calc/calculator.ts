@@ -152,6 +152,7 @@ export class Calculator {
           this.#setPolicy(key, value && policyOf(value as TieredPolicy))
           break
         case 'KubernetesNetworkPolicy':
+        case 'StagedKubernetesNetworkPolicy':
         case 'KubernetesClusterNetworkPolicy':
           this.#setPolicy(key, value && kubernetesPolicyOf(value as ResourceOf<'KubernetesNetworkPolicy'>))
           break

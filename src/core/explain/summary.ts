@@ -17,6 +17,7 @@ import {
   type Resource,
   type Snapshot,
   type StagedGlobalNetworkPolicy,
+  type StagedKubernetesNetworkPolicy,
   type StagedNetworkPolicy,
   type Tier,
 } from '../resources/resource.ts'
@@ -31,6 +32,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   GlobalNetworkPolicy: 'Global network policy',
   StagedNetworkPolicy: 'Staged network policy',
   StagedGlobalNetworkPolicy: 'Staged global network policy',
+  StagedKubernetesNetworkPolicy: "Staged Kubernetes' network policy",
   Tier: 'Tier',
   NetworkSet: 'Network set',
   GlobalNetworkSet: 'Global network set',
@@ -62,24 +64,29 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
   return body === '' ? head : `${head} ${body}`
 }
 
-const isStaged = (resource: Resource): resource is StagedNetworkPolicy | StagedGlobalNetworkPolicy =>
-  resource.kind === 'StagedNetworkPolicy' || resource.kind === 'StagedGlobalNetworkPolicy'
+type Staged = StagedNetworkPolicy | StagedGlobalNetworkPolicy | StagedKubernetesNetworkPolicy
+
+const isStaged = (resource: Resource): resource is Staged =>
+  resource.kind === 'StagedNetworkPolicy' ||
+  resource.kind === 'StagedGlobalNetworkPolicy' ||
+  resource.kind === 'StagedKubernetesNetworkPolicy'
 
 function farewell(resource: Resource): string {
+  if (isStaged(resource)) return 'It was never enforced.'
   if (isKubernetes(resource)) return `It no longer applies to ${kubernetesSubject(resource)}.`
-  if (!isTieredPolicy(resource)) return ''
-  return isStaged(resource) ? 'It was never enforced.' : `It no longer applies to ${subject(resource)}.`
+  return isTieredPolicy(resource) ? `It no longer applies to ${subject(resource)}.` : ''
 }
 
 /** A staged policy in the words of the enforced one, after a word that it is none. */
-function describeStaged(resource: StagedNetworkPolicy | StagedGlobalNetworkPolicy, snapshot?: Snapshot): string {
+function describeStaged(resource: Staged, snapshot?: Snapshot): string {
   const { name } = resource.metadata
-  const kind = resource.kind === 'StagedNetworkPolicy' ? 'NetworkPolicy' : 'GlobalNetworkPolicy'
+  const kind = resource.kind.slice('Staged'.length)
   const why = 'see `gingham why` for what it would change'
   if (resource.spec.stagedAction === 'Delete') {
     return `It is not enforced. Enforced, it would delete ${kind} '${name}': ${why}.`
   }
-  return `It is not enforced: ${why}. Enforced, it would say: ${describePolicy(resource, snapshot)}`
+  const said = isKubernetes(resource) ? describeKubernetes(resource) : describePolicy(resource, snapshot)
+  return `It is not enforced: ${why}. Enforced, it would say: ${said}`
 }
 
 function describe(resource: Resource, snapshot: Snapshot | undefined): string {
@@ -89,6 +96,7 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describePolicy(resource, snapshot)
     case 'StagedNetworkPolicy':
     case 'StagedGlobalNetworkPolicy':
+    case 'StagedKubernetesNetworkPolicy':
       return describeStaged(resource, snapshot)
     case 'Tier':
       return describeTier(resource)
