@@ -124,7 +124,7 @@ export class RowMaker {
   #taken(rule: ResolvedRule, stages: readonly Stage[], from: number, cell: Cell): Step[] {
     switch (rule.action) {
       case 'Log':
-        return [{ kind: 'log', rule: rule.ref }]
+        return [{ kind: 'log', rule: rule.ref, ...(stages[from]!.kind === 'tier' && { tier: stages[from]!.name }) }]
       case 'Pass':
         return this.#steps(stages, from + 1, cell)
       case 'Allow':

@@ -265,8 +265,8 @@ class Part {
       const kernel = this.#walk(w, { accepted }).run(bases)
       const wanted = judge.postrouting(w, family, { ctState, accepted })
       const agree = kernel.verdict === wanted.verdict && sameCauses(kernel.causes, wanted.causes)
-      const masquerades = wanted.verdict === 'accept' && ctState === CT.new && judge.masquerade(w)
-      if (agree && (kernel.nat === 'masquerade') === masquerades && kernel.nat !== 'translation') return
+      const source = wanted.verdict === 'accept' && ctState === CT.new ? judge.masquerade(w, family) : undefined
+      if (agree && kernel.nat === source) return
       this.#suspect('postrouting', w)
     })
   }
@@ -303,8 +303,9 @@ class Part {
   /** What an accepted new packet's source should become and becomes, if that differs. */
   #translation(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
     if (this.#ct !== CT.new || kernel.verdict !== 'accept') return undefined
-    const say = (masqueraded: boolean): string => (masqueraded ? 'masqueraded' : 'not masqueraded')
-    const [wanted, found] = [say(this.#judge.masquerade(w)), say(kernel.nat === 'masquerade')]
+    const say = (nat: string | undefined): string =>
+      nat === undefined ? 'not masqueraded' : nat === 'masquerade' ? 'masqueraded' : `given the source ${nat}`
+    const [wanted, found] = [say(this.#judge.masquerade(w, this.#family)), say(kernel.nat)]
     return wanted === found ? undefined : { wanted, found }
   }
 

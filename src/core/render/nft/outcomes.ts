@@ -5,7 +5,7 @@ import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
-import { causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
+import { causeVerdict, type Direction, printCause, printRule, splitKey } from '../../resources/cause.ts'
 import { ACCEPT, DROP, goto, priority, SET_ACCEPT_MARK } from './layout.ts'
 
 /** nft comments hold at most 128 bytes. */
@@ -30,6 +30,22 @@ function conditionStatements(condition: Condition, direction: Direction): Statem
   if (sports) add('th sport', '==', portsOperand(sports))
   if (notSports) add('th sport', '!=', portsOperand(notSports))
   return statements
+}
+
+/** As the names of Calico's own chains have them. */
+const KIND_WORDS: Readonly<Record<string, string>> = { NetworkPolicy: 'np', GlobalNetworkPolicy: 'gnp', Profile: 'pro' }
+const PREFIX_BYTES = 127
+
+/** The prefix of a line, with what Calico's `%t` (tier), `%k` (kind), `%n` (name) and `%p` (namespace/name) stand for. */
+export function logPrefix(pattern: string, { rule, tier = 'profile' }: Extract<Step, { kind: 'log' }>): string {
+  const { kind, namespace, name } = splitKey(rule.policy)
+  const words: Readonly<Record<string, string>> = {
+    t: tier,
+    k: KIND_WORDS[kind] ?? kind,
+    n: name,
+    p: namespace === '' ? name : `${namespace}/${name}`,
+  }
+  return `${pattern.replace(/%[tknp]/g, code => words[code[1]!]!)}: `.slice(0, PREFIX_BYTES)
 }
 
 /** Where a packet goes on that is allowed. */
@@ -62,7 +78,11 @@ function stepRules(step: Step, outcome: Outcome, settings: NodeSettings): Rule[]
     case 'log':
       return [
         {
-          statements: [...when, limitOf(settings.logLimit), { kind: 'log', prefix: settings.logPrefix }],
+          statements: [
+            ...when,
+            limitOf(settings.logLimit),
+            { kind: 'log', prefix: logPrefix(settings.logPrefix, step) },
+          ],
           comment: clip(`Log ${printRule(step.rule)}`),
         },
       ]
