@@ -238,6 +238,7 @@ export class Agent {
   #count(): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
+    this.#metrics.clusterHosts.set(count('HostEndpoint'))
     this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
