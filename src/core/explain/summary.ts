@@ -1,6 +1,9 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
+import { hostsOf } from '../oracle/members.ts'
+import { appliesTo } from '../oracle/order.ts'
 import { type Direction, splitKey } from '../resources/cause.ts'
+import { derived } from '../resources/derive.ts'
 import {
   find,
   type GlobalNetworkPolicy,
@@ -46,7 +49,9 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
   const where = namespace === '' ? '' : ` ${verb === 'deleted' ? 'from' : 'in'} namespace '${namespace}'`
   const head = `${NOUNS[resource.kind]} '${name}' ${verb === 'valid' ? 'is valid' : verb}${where}.`
   const body = verb === 'deleted' ? farewell(resource) : describe(resource, snapshot)
-  return body === '' ? head : `${head} ${body}`
+  const hosts =
+    verb !== 'deleted' && snapshot && resource.kind === 'GlobalNetworkPolicy' ? alsoHosts(resource, snapshot) : ''
+  return [head, body, hosts].filter(text => text !== '').join(' ')
 }
 
 const isPolicy = (resource: Resource): resource is Policy =>
@@ -72,6 +77,16 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
     default:
       return ''
   }
+}
+
+/** A global policy for pods is easily one for nodes too, and that must not be found out by being locked out. */
+function alsoHosts(policy: GlobalNetworkPolicy, snapshot: Snapshot): string {
+  const { preDNAT, doNotTrack } = policy.spec
+  const applies = appliesTo(policy)
+  const governed = hostsOf(derived(snapshot)).filter(host => applies(host.labels))
+  if (governed.length === 0 || preDNAT || doNotTrack) return ''
+  const names = governed.map(host => host.name.slice('HostEndpoint '.length))
+  return `It governs ${plural(governed.length, 'host endpoint')} too: ${list(names)}.`
 }
 
 function describeHost({ spec }: HostEndpoint): string {
