@@ -243,6 +243,7 @@ export class Agent {
   #count(): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
+    this.#metrics.clusterHosts.set(count('HostEndpoint'))
     this.#metrics.clusterPolicies.set(
       (['NetworkPolicy', 'GlobalNetworkPolicy', 'KubernetesNetworkPolicy', 'KubernetesClusterNetworkPolicy'] as const)
         .map(count)

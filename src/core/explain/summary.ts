@@ -1,7 +1,9 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
-import { isKubernetes } from '../oracle/order.ts'
+import { hostsOf } from '../oracle/members.ts'
+import { appliesTo, isKubernetes } from '../oracle/order.ts'
 import { type Direction, splitKey } from '../resources/cause.ts'
+import { derived } from '../resources/derive.ts'
 import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
   type EndpointSlice,
@@ -61,7 +63,9 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
   const where = namespace === '' ? '' : ` ${verb === 'deleted' ? 'from' : 'in'} namespace '${namespace}'`
   const head = `${NOUNS[resource.kind]} '${name}' ${verb === 'valid' ? 'is valid' : verb}${where}.`
   const body = verb === 'deleted' ? farewell(resource) : describe(resource, snapshot)
-  return body === '' ? head : `${head} ${body}`
+  const hosts =
+    verb !== 'deleted' && snapshot && resource.kind === 'GlobalNetworkPolicy' ? alsoHosts(resource, snapshot) : ''
+  return [head, body, hosts].filter(text => text !== '').join(' ')
 }
 
 type Staged = StagedNetworkPolicy | StagedGlobalNetworkPolicy | StagedKubernetesNetworkPolicy
@@ -121,6 +125,16 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
 
 const isGlobal = (policy: Policy): policy is GlobalNetworkPolicy | StagedGlobalNetworkPolicy =>
   policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
+
+/** A global policy for pods is easily one for nodes too, and that must not be found out by being locked out. */
+function alsoHosts(policy: GlobalNetworkPolicy, snapshot: Snapshot): string {
+  const { preDNAT, doNotTrack } = policy.spec
+  const applies = appliesTo(policy)
+  const governed = hostsOf(derived(snapshot)).filter(host => applies(host.labels))
+  if (governed.length === 0 || preDNAT || doNotTrack) return ''
+  const names = governed.map(host => host.name.slice('HostEndpoint '.length))
+  return `It governs ${plural(governed.length, 'host endpoint')} too: ${list(names)}.`
+}
 
 function describeHost({ spec }: HostEndpoint): string {
   const { node, interfaceName, expectedIPs = [], profiles = [] } = spec
