@@ -14,19 +14,19 @@ import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { openNft } from '../../io/kernel/nft-table.ts'
 import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
-import { openEmbedded } from '../../io/store/embedded.ts'
-import { ensureInitialized } from '../../io/store/initialize.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
-import type { Store, Watch } from '../../io/store/store.ts'
+import { followed, type Store, type Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
+import type { Datastore } from './datastore.ts'
 import { InterfaceFacts } from './interfaces.ts'
 import { IpamCollector } from './ipam-collect.ts'
 import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
+import { NodeStart } from './node-start.ts'
 import type { AgentOptions } from './options.ts'
 import { ProofLoop } from './proof.ts'
 import { ResourceView, type ViewHandler } from './resources.ts'
@@ -52,9 +52,10 @@ export class Agent {
   readonly #cni: CniService
   readonly #cniSpool: CniSpool
   readonly #lastKnown: LastKnown
+  readonly #nodeStart: NodeStart
   readonly #socket: string
   #view: ResourceView | undefined
-  #ipamWatch: Watch | undefined
+  readonly #ipamWatches = new Set<Watch>()
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
   readonly #collector: IpamCollector
@@ -66,16 +67,21 @@ export class Agent {
   #stopServing: (() => Promise<void>) | undefined
   #stopped = false
 
-  constructor(options: AgentOptions, log: Logger) {
+  constructor(options: AgentOptions, datastore: Datastore, log: Logger) {
     this.#options = options
     this.#log = log
-    this.#store = openEmbedded({
-      socket: options.datastore,
-      onConnection: error => {
-        this.#connected = error === undefined
-        if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
-        else log.info('connected to the datastore')
-      },
+    this.#store = datastore.open(error => {
+      this.#connected = error === undefined
+      if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
+      else log.info('connected to the datastore')
+    })
+    this.#nodeStart = new NodeStart({
+      node: options.node,
+      settings: options.settings,
+      resources: new ResourceClient(this.#store),
+      cluster: datastore.cluster,
+      folder: options.nodeFolder,
+      log,
     })
     const ipam = openIpam(this.#store, { now: () => new Date() })
     this.#dataplane = new PolicyDataplane({
@@ -83,7 +89,10 @@ export class Agent {
       kernel: this.#nft,
       log,
       metrics: this.#metrics,
-      onProgrammed: () => this.#waiters.wake(),
+      onProgrammed: () => {
+        this.#waiters.wake()
+        if (this.#view?.inSync) this.#nodeStart.ready()
+      },
       own: options.ownTable,
     })
     this.#collector = new IpamCollector({
@@ -113,6 +122,7 @@ export class Agent {
       waitProgrammed: (endpoint: ResourceKey, addresses) => this.#waiters.wait(endpoint, addresses),
       log,
       now: () => new Date(),
+      mtu: () => this.#nodeStart.mtu,
     })
     this.#socket = path.join(options.run, 'agents', `${options.node}.sock`)
     this.#cniSpool = new CniSpool({
@@ -181,22 +191,23 @@ export class Agent {
       else this.#log.info({ cniSocket }, 'the CNI plugin finds this agent')
     }
     void this.#cniSpool.start()
-    void this.#initialize()
+    this.#nodeStart.start()
     this.#collector.start()
     this.#view = new ResourceView(this.#store, {
       log: this.#log,
       onChange: update => this.#lastKnown.live(update),
     })
     this.#lastKnown.start()
-    this.#followBlocks()
+    for (const prefix of followed(this.#store, IPAM_PREFIX)) this.#followBlocks(prefix)
   }
 
   /** Leaves the table, BIRD and all routes as they are: pods go on, guarded, while no agent runs. */
   async stop(): Promise<void> {
     this.#stopped = true
     this.#view?.close()
-    this.#ipamWatch?.close()
+    for (const watch of this.#ipamWatches) watch.close()
     this.#collector.stop()
+    this.#nodeStart.stop()
     this.#interfaces.stop()
     this.#tableWatch?.stop()
     await this.#proof?.stop()
@@ -211,20 +222,6 @@ export class Agent {
     this.#nft.close()
   }
 
-  async #initialize(): Promise<void> {
-    while (!this.#stopped) {
-      try {
-        const created = await ensureInitialized(new ResourceClient(this.#store))
-        if (created.length > 0)
-          this.#log.info({ created: created.map(r => `${r.kind} ${r.metadata.name}`) }, 'first run')
-        return
-      } catch (error) {
-        this.#log.warn({ err: error }, 'the datastore is not initialised yet; trying again')
-        await new Promise(resolve => setTimeout(resolve, RETRY_MS))
-      }
-    }
-  }
-
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
     // First what packets wait for.
     this.#revision = revision
@@ -232,6 +229,7 @@ export class Agent {
     this.#resources = view
     this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
     this.#routing?.want(view)
+    this.#nodeStart.changed(view, changes)
   }
 
   #enforce(changes: readonly Change<ResourceKey, Resource>[], interfaces: readonly InterfaceChange[]): void {
@@ -254,18 +252,20 @@ export class Agent {
   }
 
   /** List, then watch; only that something changed matters here. */
-  #followBlocks(): void {
+  #followBlocks(prefix: string): void {
     const follow = async (): Promise<void> => {
       try {
-        const { revision } = await this.#store.list(IPAM_PREFIX)
+        const { revision } = await this.#store.list(prefix)
         if (this.#stopped) return
         this.#routing?.refresh()
-        this.#ipamWatch = this.#store.watch(IPAM_PREFIX, revision, {
+        const watch = this.#store.watch(prefix, revision, {
           events: () => this.#routing?.refresh(),
           closed: error => {
+            this.#ipamWatches.delete(watch)
             if (error && !this.#stopped) void follow()
           },
         })
+        this.#ipamWatches.add(watch)
       } catch {
         if (!this.#stopped) setTimeout(() => void follow(), RETRY_MS)
       }
@@ -295,6 +295,7 @@ export class Agent {
     const problems = [
       ...this.#lastKnown.problems,
       ...this.#cniSpool.problems,
+      ...this.#nodeStart.problems,
       ...dataplane.problems,
       ...(this.#view?.problems ?? []),
       ...(this.#routing?.problems ?? []),

@@ -1,7 +1,8 @@
 // Proves again and again that the kernel's ruleset means what the resources say: some time after every change, and every so
 // often without one. What it finds is told; the table is read and put right; what it does not understand is never green.
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Logger } from '../../io/log.ts'
+import { startWorker } from '../../io/worker.ts'
 import type { Metrics } from './metrics.ts'
 import type { ProofAnswer, ProofChanges, ProofRequest } from './proof-worker.ts'
 import type { ReadBack } from './read-back.ts'
@@ -46,8 +47,7 @@ export type ProofOptions = {
   readonly restartMs?: readonly number[]
 }
 
-const startWorker = (node: string): Worker =>
-  new Worker(new URL('./proof-worker.ts', import.meta.url), { workerData: { node } })
+const startProof = (node: string): Worker => startWorker('proof-worker', import.meta.url, { workerData: { node } })
 
 export class ProofLoop {
   readonly #options: ProofOptions
@@ -80,7 +80,7 @@ export class ProofLoop {
   }
 
   #start(): void {
-    const worker = (this.#options.start ?? startWorker)(this.#options.node)
+    const worker = (this.#options.start ?? startProof)(this.#options.node)
     this.#worker = worker
     let why = 'it stopped'
     worker.on('message', (answer: ProofAnswer) => this.#answered(answer))

@@ -93,7 +93,7 @@ ${examples(
     .action(async ({ client: only }: { client?: boolean }) => {
       terminal.out(`Client Version:    v${version}\n`)
       if (only) return
-      const { resources } = await withClient(surroundings, client => client.read())
+      const { resources } = await withClient(surroundings, client => client.read(['ClusterInformation']))
       const cluster = find(resources, 'ClusterInformation', { name: 'default' })?.spec
       terminal.out(
         `Cluster Version:   ${cluster?.calicoVersion ?? ''}\nCluster Type:      ${cluster?.clusterType ?? ''}\n`,

@@ -22,13 +22,13 @@ export type KindInfo = {
   readonly aliases: readonly string[]
   /** Its keys in the datastore begin with this; ends with a slash. */
   readonly storePrefix: string
+  readonly nameRule: NameRule
+  /** The only name that a resource of this kind may have. */
+  readonly singleton?: string
 }
 
 export type KindDefinition<S extends z.ZodType> = KindInfo & {
   readonly schema: S
-  readonly nameRule: NameRule
-  /** The only name that a resource of this kind may have. */
-  readonly singleton?: string
   /** Rules between fields; called with a value that the schema accepted. */
   readonly check?: (resource: DeepReadonly<z.output<S>>) => readonly Problem[]
   /** How a document is judged that a user writes, where what is stored must be taken more tolerantly. */

@@ -52,17 +52,27 @@ export type NameRule = 'subdomain' | 'policy' | 'globalPolicy' | 'tier'
 const ONE_OR_TWO = new RegExp(`^${LABEL}(?:\\.${LABEL})?$`)
 const CONVERTED = new RegExp(`^(?:knp|ossg)\\.default\\.${LABEL}(?:\\.${LABEL})*$`)
 
-const NAME_RULES: Readonly<Record<NameRule, { readonly holds: (name: string) => boolean; readonly text: string }>> = {
-  subdomain: { holds: isSubdomain, text: 'lower-case letters, digits, - and ., at most 253 characters' },
+type NameFacts = {
+  readonly holds: (name: string) => boolean
+  readonly text: string
+  /** What is asked of a name beyond Kubernetes' own rule: patterns of which one must match. */
+  readonly patterns: readonly string[]
+}
+
+export const NAME_RULES: Readonly<Record<NameRule, NameFacts>> = {
+  subdomain: { holds: isSubdomain, patterns: [], text: 'lower-case letters, digits, - and ., at most 253 characters' },
   policy: {
+    patterns: [ONE_OR_TWO.source, CONVERTED.source],
     holds: name => name.length <= 253 && (ONE_OR_TWO.test(name) || CONVERTED.test(name)),
     text: 'lower-case letters, digits and -, with at most one dot (tier.name)',
   },
   globalPolicy: {
+    patterns: [ONE_OR_TWO.source],
     holds: name => name.length <= 253 && ONE_OR_TWO.test(name),
     text: 'lower-case letters, digits and -, with at most one dot (tier.name)',
   },
   tier: {
+    patterns: [`^${LABEL}$`],
     holds: isDnsLabel,
     text: 'lower-case letters, digits and -, without a dot, at most 63 characters',
   },

@@ -227,13 +227,20 @@ export function checkKind(document: Fields): Problem | undefined {
   return { path, message, fix, value: apiVersion }
 }
 
-function withNamespace(document: Fields, info: KindInfo, { defaultNamespace }: DecodeOptions): Fields {
+function withNamespace(
+  document: Fields,
+  info: Pick<KindInfo, 'namespaced'>,
+  { defaultNamespace }: DecodeOptions,
+): Fields {
   const metadata = document.metadata
   if (!info.namespaced || defaultNamespace === undefined || !isFields(metadata) || metadata.namespace) return document
   return { ...document, metadata: { ...metadata, namespace: defaultNamespace } }
 }
 
-function checkNamespace({ metadata: { namespace } }: Resource, { kind, namespaced }: KindInfo): Problem[] {
+function checkNamespace(
+  { metadata: { namespace } }: Resource,
+  { kind, namespaced }: Pick<KindInfo, 'kind' | 'namespaced'>,
+): Problem[] {
   const path = 'metadata.namespace'
   if (namespaced && !namespace) return [{ path, message: `is required: ${kind} is namespaced` }]
   if (!namespaced && namespace) {

@@ -1,6 +1,7 @@
 // Calls in which the kernel takes its time (a grace period for a link, a walk over all tracked connections), in a thread of
 // their own: in the agent's it would neither see a policy nor answer anybody meanwhile.
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, type Worker, workerData } from 'node:worker_threads'
+import { startWorker } from '../worker.ts'
 import { KernelError } from './kernel-error.ts'
 
 type Call<J> = { readonly id: number; readonly job: J }
@@ -19,17 +20,17 @@ function answer<J, R>({ id, job }: Call<J>, work: (job: J) => R): Answer<R> {
 }
 
 /**
- * `work` as a function that another thread runs, one job after the other. `module`: the caller's `import.meta.url`, which that
- * thread runs too. Rejects with the KernelError that `work` threw; any other error ends the thread and all that wait for it.
+ * `work` as a function that another thread runs, one job after the other. `name` is that of the caller's file without its
+ * ending, which that thread runs too, and `from` the caller's `import.meta.url`. Rejects with the KernelError that `work` threw; any other error ends the thread and all that wait for it.
  */
-export function aside<J, R>(module: string, work: (job: J) => R): (job: J) => Promise<R> {
-  if (!isMainThread && workerData?.aside === module)
+export function aside<J, R>(name: string, from: string, work: (job: J) => R): (job: J) => Promise<R> {
+  if (!isMainThread && workerData?.aside === name)
     parentPort!.on('message', (call: Call<J>) => parentPort!.postMessage(answer(call, work)))
   let thread: Worker | undefined
   let calls = 0
   const waiting = new Map<number, Waiting<R>>()
   const start = (): Worker => {
-    const started = new Worker(new URL(module), { workerData: { aside: module } })
+    const started = startWorker(name, from, { workerData: { aside: name } })
     started.unref()
     started.on('message', ({ id, result, failure }: Answer<R>) => {
       const call = waiting.get(id)

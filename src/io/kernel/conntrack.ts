@@ -15,7 +15,7 @@ import { NETLINK, NetlinkSocket } from './netlink-socket.ts'
 
 type Job = { readonly addresses: readonly Addr[]; readonly netns: string | undefined }
 
-const flush = aside(import.meta.url, ({ addresses, netns }: Job): number => {
+const flush = aside('conntrack', import.meta.url, ({ addresses, netns }: Job): number => {
   using socket = new NetlinkSocket(NETLINK.NETFILTER, netns)
   const found = connectionsOf(socket, addresses)
   for (const connection of found) deleteConnection(socket, connection)

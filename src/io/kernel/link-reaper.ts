@@ -6,7 +6,7 @@ import { NETLINK, NetlinkSocket } from './netlink-socket.ts'
 
 type Job = { readonly name: string; readonly netns: string | undefined }
 
-const reap = aside(import.meta.url, ({ name, netns }: Job): boolean => {
+const reap = aside('link-reaper', import.meta.url, ({ name, netns }: Job): boolean => {
   using socket = new NetlinkSocket(NETLINK.ROUTE, netns)
   try {
     const link = readLink(socket, name)
