@@ -12,15 +12,15 @@ import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { openNft } from '../../io/kernel/nft-table.ts'
 import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
-import { openEmbedded } from '../../io/store/embedded.ts'
 import { ensureInitialized } from '../../io/store/initialize.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
-import type { Store, Watch } from '../../io/store/store.ts'
+import { followed, type Store, type Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
+import type { OpenStore } from './datastore.ts'
 import { IpamCollector } from './ipam-collect.ts'
 import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
@@ -51,7 +51,7 @@ export class Agent {
   readonly #lastKnown: LastKnown
   readonly #socket: string
   #view: ResourceView | undefined
-  #ipamWatch: Watch | undefined
+  readonly #ipamWatches = new Map<string, Watch>()
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
   readonly #collector: IpamCollector
@@ -61,16 +61,13 @@ export class Agent {
   #stopServing: (() => Promise<void>) | undefined
   #stopped = false
 
-  constructor(options: AgentOptions, log: Logger) {
+  constructor(options: AgentOptions, log: Logger, open: OpenStore) {
     this.#options = options
     this.#log = log
-    this.#store = openEmbedded({
-      socket: options.datastore,
-      onConnection: error => {
-        this.#connected = error === undefined
-        if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
-        else log.info('connected to the datastore')
-      },
+    this.#store = open(error => {
+      this.#connected = error === undefined
+      if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
+      else log.info('connected to the datastore')
     })
     const ipam = openIpam(this.#store, { now: () => new Date() })
     this.#dataplane = new PolicyDataplane({
@@ -180,7 +177,7 @@ export class Agent {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#view?.close()
-    this.#ipamWatch?.close()
+    for (const watch of this.#ipamWatches.values()) watch.close()
     this.#collector.stop()
     this.#tableWatch?.stop()
     await this.#proof?.stop()
@@ -229,22 +226,23 @@ export class Agent {
 
   /** List, then watch; only that something changed matters here. */
   #followBlocks(): void {
-    const follow = async (): Promise<void> => {
+    const follow = async (prefix: string): Promise<void> => {
       try {
-        const { revision } = await this.#store.list(IPAM_PREFIX)
+        const { revision } = await this.#store.list(prefix)
         if (this.#stopped) return
         this.#routing?.refresh()
-        this.#ipamWatch = this.#store.watch(IPAM_PREFIX, revision, {
+        const watch = this.#store.watch(prefix, revision, {
           events: () => this.#routing?.refresh(),
           closed: error => {
-            if (error && !this.#stopped) void follow()
+            if (error && !this.#stopped) void follow(prefix)
           },
         })
+        this.#ipamWatches.set(prefix, watch)
       } catch {
-        if (!this.#stopped) setTimeout(() => void follow(), RETRY_MS)
+        if (!this.#stopped) setTimeout(() => void follow(prefix), RETRY_MS)
       }
     }
-    void follow()
+    for (const prefix of followed(this.#store, IPAM_PREFIX)) void follow(prefix)
   }
 
   #counters(): OutcomeCounter[] {

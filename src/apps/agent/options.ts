@@ -9,7 +9,7 @@ export type AgentOptions = {
   readonly run: string
   /** Folder of the last known state; it should outlive a reboot. */
   readonly state: string
-  /** Unix socket of the datastore server. */
+  /** Unix socket of the datastore server, or `kubernetes`. */
   readonly datastore: string
   /** `stderr`, or a file that is rotated. */
   readonly log: string | undefined
@@ -34,7 +34,8 @@ Usage: agent [options]
   --run DIR            run folder (default ${DEFAULT_RUN}); sockets are DIR/agents/NODE.sock
   --state DIR          where the last known state is kept, to be enforced at a start without the datastore; give a
                        folder that outlives a reboot (default: state in the run folder)
-  --datastore SOCKET   the datastore's unix socket (default DIR/datastore.sock)
+  --datastore SOCKET   the datastore's unix socket (default DIR/datastore.sock), or kubernetes: the API server that
+                       KUBECONFIG names, or of the pod that the agent runs in
   --log FILE           write the log to FILE, rotated at 10 MB, 3 kept (default: standard error)
   --log-level LEVEL    debug, info, warn, error (default info)
   --no-bird            do not run BIRD: no routes are exchanged
