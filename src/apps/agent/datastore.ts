@@ -13,17 +13,16 @@ const RETRY_MS = 1000
 /** `datastore` as `--datastore` has it. Waits for credentials that are not there yet: an installer may still write them. */
 export async function findStore(datastore: string, log: Logger): Promise<OpenStore> {
   if (datastore !== 'kubernetes') return onConnection => openEmbedded({ socket: datastore, onConnection })
-  const [{ ApiClient }, { readCredentials }, { KubernetesStore }] = await Promise.all([
-    import('../../io/kubernetes/api-client.ts'),
+  const [{ readCredentials }, { kubernetesStore }] = await Promise.all([
     import('../../io/kubernetes/credentials.ts'),
-    import('../../io/store/kubernetes/store.ts'),
+    import('../../io/store/open-kubernetes.ts'),
   ])
   for (;;) {
     try {
       const settings = readSettings({ env: { ...process.env, DATASTORE_TYPE: 'kubernetes' }, defaultFile: false })
       if (settings.type !== 'kubernetes') throw new Error('the environment names another datastore')
       const credentials = await readCredentials(settings.source)
-      return onConnection => new KubernetesStore(new ApiClient(credentials, { onConnection }))
+      return onConnection => kubernetesStore(credentials, { onConnection })
     } catch (error) {
       log.error({ err: error }, 'no way to the Kubernetes API server yet; trying again')
       await sleep(RETRY_MS)

@@ -6,6 +6,7 @@ import { GROUP, VERSION } from './crd.ts'
 import { IPAM_COLLECTIONS, type IpamCollection } from './ipam-objects.ts'
 import { IPAM_SCHEMAS } from './ipam-schema.ts'
 import { calicoNode } from './node.ts'
+import { METADATA_ANNOTATION, unwrapMetadata } from './older-metadata.ts'
 import { slimPod } from './slim-pod.ts'
 
 export type Place = { readonly name: string; readonly namespace?: string | undefined }
@@ -34,7 +35,9 @@ export type Collection = {
   readonly encode: (key: string, text: string) => JsonObject
 }
 
-const METADATA_ANNOTATION = 'projectcalico.org/metadata'
+const TIERED: readonly string[] = TIERED_KINDS
+/** Where the older group has another name. */
+const OLDER_PLURALS: { readonly [kind in Kind]?: string } = { IPAMConfiguration: 'ipamconfigs' }
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration'
 /** What the API server keeps for itself. */
 const SERVER_FIELDS = ['managedFields', 'selfLink', 'generation']
@@ -58,9 +61,13 @@ const plainJson = (text: string): JsonObject => fieldsOf(JSON.parse(text) as Jso
 /** `/apis/GROUP/VERSION`, or `/api/v1` for the kinds without a group. */
 const rootOf = (apiVersion: string): string => (apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`)
 
-function resourceCollection(kind: Kind): Collection {
+/** The group that Calico's kinds are kept in: its own API, or the older one, which wraps metadata and is only read. */
+export type ApiGroup = 'projectcalico.org/v3' | 'crd.projectcalico.org/v1'
+
+function resourceCollection(kind: Kind, group: ApiGroup): Collection {
   const { apiVersion, plural, namespaced, storePrefix: prefix } = KINDS[kind]
   const ours = apiVersion === `${GROUP}/${VERSION}`
+  const older = ours && group === 'crd.projectcalico.org/v1'
   const isNode = kind === 'Node'
   const placeOf = (key: string): Place | undefined => {
     const [first, second, ...more] = key.startsWith(prefix) ? key.slice(prefix.length).split('/') : []
@@ -73,34 +80,35 @@ function resourceCollection(kind: Kind): Collection {
     return `${prefix}${namespaced ? `${namespace}/` : ''}${name}`
   }
   return {
-    root: isNode ? '/api/v1' : rootOf(apiVersion),
-    plural,
+    root: isNode ? '/api/v1' : rootOf(ours ? group : apiVersion),
+    plural: older ? (OLDER_PLURALS[kind] ?? plural) : plural,
     namespaced,
     prefix,
-    writing: isNode ? 'node' : kind === 'Pod' ? 'pod' : ours ? 'object' : 'never',
+    writing: isNode ? 'node' : kind === 'Pod' ? 'pod' : ours && !older ? 'object' : 'never',
     placeOf,
     parse: plainJson,
     decode: (object, detail) => {
       const key = keyOf(fieldsOf(object.metadata))
       if (key === undefined) return undefined
       if (isNode) return { key, text: JSON.stringify(calicoNode(object)) }
-      const whole = { ...object, kind, apiVersion, metadata: plainMetadata(object, detail) }
+      const plain = plainMetadata(object, detail)
+      const metadata = older ? unwrapMetadata(plain, TIERED.includes(kind)) : plain
+      const whole = { ...object, kind, apiVersion, metadata }
       return { key, text: JSON.stringify(kind === 'Pod' && detail === 'slim' ? slimPod(whole) : whole) }
     },
     encode: (key, text) => {
       const object = plainJson(text)
       const plain = without(fieldsOf(object.metadata), [...SERVER_FIELDS, 'resourceVersion'])
       // In etcd the name of a policy is written once more; here the object has its own.
-      const tiered: readonly string[] = TIERED_KINDS
-      const metadata = tiered.includes(kind) ? withoutAnnotation(plain, METADATA_ANNOTATION) : plain
+      const metadata = TIERED.includes(kind) ? withoutAnnotation(plain, METADATA_ANNOTATION) : plain
       // The key says where it goes.
       return { ...object, metadata: { ...metadata, ...(placeOf(key) as JsonObject | undefined) } }
     },
   }
 }
 
-function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection): Collection {
-  const apiVersion = `${GROUP}/${VERSION}`
+function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection, apiVersion: ApiGroup): Collection {
+  const older = apiVersion === 'crd.projectcalico.org/v1'
   return {
     root: rootOf(apiVersion),
     plural: IPAM_SCHEMAS[kind].plural,
@@ -114,7 +122,9 @@ function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection
     parse: text => fieldsOf(parseJson(text)),
     decode: object => decode(fieldsOf(object.spec)),
     encode: (key, text) => {
-      const { name, spec, labels } = encode(key, text)
+      const { name, spec: plain, labels } = encode(key, text)
+      // The older group has the flag of an affinity as a text.
+      const spec = older && kind === 'BlockAffinity' ? { ...plain, deleted: String(plain.deleted) } : plain
       return { apiVersion, kind, metadata: { name, ...(labels ? { labels } : {}) }, spec }
     },
   }
@@ -123,21 +133,14 @@ function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection
 /** The endpoints of pods are derived from pods, wherever they are asked for: no collection holds them. */
 const DERIVED: readonly Kind[] = ['WorkloadEndpoint']
 
-export const COLLECTIONS: readonly Collection[] = [
-  ...KIND_NAMES.filter(kind => !DERIVED.includes(kind)).map(resourceCollection),
-  ...IPAM_COLLECTIONS.map(ipamCollection),
+/** All collections of a cluster that keeps Calico's kinds in this group. */
+export const collectionsIn = (group: ApiGroup): readonly Collection[] => [
+  ...KIND_NAMES.filter(kind => !DERIVED.includes(kind)).map(kind => resourceCollection(kind, group)),
+  ...IPAM_COLLECTIONS.map(collection => ipamCollection(collection, group)),
 ]
 
 /** Text that keeps integers of 64 bits. */
 export const printObject = (object: JsonObject): string => printJson(object)
-
-/** The collection that a key or a longer prefix lies in. */
-export const collectionOf = (key: string): Collection | undefined =>
-  COLLECTIONS.find(({ prefix }) => key.startsWith(prefix))
-
-/** The collections below a prefix. */
-export const collectionsUnder = (prefix: string): readonly Collection[] =>
-  COLLECTIONS.filter(collection => collection.prefix.startsWith(prefix))
 
 /** The path of a collection, of one namespace of it, or of one object. */
 export function apiPath({ root, plural }: Collection, { namespace, name }: Partial<Place> = {}): string {

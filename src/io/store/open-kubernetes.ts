@@ -1,10 +1,15 @@
 // Opens the datastore over the Kubernetes API. Loaded only by those who want it: the libraries behind it are large.
 import { ApiClient, type ApiClientOptions } from '../kubernetes/api-client.ts'
-import { type CredentialSource, readCredentials } from '../kubernetes/credentials.ts'
+import { findApiGroup } from '../kubernetes/api-group.ts'
+import { type CredentialSource, type Credentials, readCredentials } from '../kubernetes/credentials.ts'
 import { KubernetesStore } from './kubernetes/store.ts'
 import type { Store } from './store.ts'
 
 /** Throws if the credentials cannot be read; the server is asked with the first request. */
 export async function openKubernetes(source: CredentialSource, options: ApiClientOptions = {}): Promise<Store> {
-  return new KubernetesStore(new ApiClient(await readCredentials(source), options))
+  return kubernetesStore(await readCredentials(source), options)
 }
+
+/** The same with credentials that were read; `CALICO_API_GROUP` chooses between Calico's two groups, as it does for Calico. */
+export const kubernetesStore = (credentials: Credentials, options: ApiClientOptions = {}): Store =>
+  new KubernetesStore(new ApiClient(credentials, options), client => findApiGroup(client, process.env.CALICO_API_GROUP))

@@ -1,10 +1,10 @@
 // The datastore over the Kubernetes API: Calico's keys, mapped to objects of collections (core/kubernetes/collection.ts). A
 // revision is a resource version, which is the API server's own number; each collection has its own.
 import {
+  type ApiGroup,
   apiPath,
   type Collection,
-  collectionOf,
-  collectionsUnder,
+  collectionsIn,
   type Place,
   printObject,
 } from '../../../core/kubernetes/collection.ts'
@@ -28,22 +28,55 @@ export class KubernetesStore implements Store {
   readonly #watches = new Set<Watch>()
   #closed = false
 
-  constructor(client: ApiClient) {
+  readonly #findGroup: (client: ApiClient) => Promise<ApiGroup>
+  /** Their prefixes are the same in both groups; which group it is the first answer of the server tells. */
+  #all = collectionsIn('projectcalico.org/v3')
+  #group: Promise<ApiGroup> | undefined
+
+  /** `findGroup` asks the server, with the first request, which group it keeps Calico's kinds in. */
+  constructor(
+    client: ApiClient,
+    findGroup: (client: ApiClient) => Promise<ApiGroup> = async () => 'projectcalico.org/v3',
+  ) {
     this.#client = client
+    this.#findGroup = findGroup
   }
 
   /** Each collection is listed and watched by itself; a prefix inside of one is its own answer. */
   collections(prefix: string): readonly string[] {
-    return collectionOf(prefix) ? [prefix] : collectionsUnder(prefix).map(collection => collection.prefix)
+    if (this.#collectionOf(prefix)) return [prefix]
+    return this.#all.filter(collection => collection.prefix.startsWith(prefix)).map(collection => collection.prefix)
+  }
+
+  /** The collection that a key, or a prefix at least as long as the collection's own, lies in. */
+  #collectionOf(key: string): Collection | undefined {
+    return this.#all.find(({ prefix }) => key.startsWith(prefix))
+  }
+
+  /** What goes wrong here is asked again by the next request. */
+  async #knowGroup(): Promise<void> {
+    this.#group ??= this.#findGroup(this.#client).then(
+      group => {
+        this.#all = collectionsIn(group)
+        return group
+      },
+      async error => {
+        this.#group = undefined
+        throw await this.#storeError(error, '/')
+      },
+    )
+    await this.#group
   }
 
   async get(key: string): Promise<Entry | undefined> {
+    await this.#knowGroup()
     const found = this.#find(key)
     return found && this.#read(key, found)
   }
 
   async list(prefix: string): Promise<Listing> {
-    const scopes = this.collections(prefix).map(scope => ({ scope, collection: collectionOf(scope)! }))
+    await this.#knowGroup()
+    const scopes = this.collections(prefix).map(scope => ({ scope, collection: this.#collectionOf(scope)! }))
     const listings = await Promise.all(
       scopes.map(({ scope, collection }) => this.#answer(listCollection(this.#client, collection, scope))),
     )
@@ -53,6 +86,7 @@ export class KubernetesStore implements Store {
   }
 
   async put(key: string, value: string, condition: Condition = {}): Promise<Entry> {
+    await this.#knowGroup()
     const { collection, place } = this.#writable(key)
     switch (collection.writing) {
       case 'object':
@@ -67,6 +101,7 @@ export class KubernetesStore implements Store {
   }
 
   async delete(key: string, { ifRevision }: Condition = {}): Promise<boolean> {
+    await this.#knowGroup()
     const { collection, place } = this.#writable(key)
     if (collection.writing !== 'object') throw notOurs(key, 'deleted')
     const body = JSON.stringify({
@@ -84,9 +119,10 @@ export class KubernetesStore implements Store {
     }
   }
 
+  /** `afterRevision` is from a list of this store, which found the group. */
   watch(prefix: string, afterRevision: number, handlers: WatchHandlers): Watch {
     const scopes = this.collections(prefix)
-    const collection = scopes.length === 1 ? collectionOf(scopes[0]!) : undefined
+    const collection = scopes.length === 1 ? this.#collectionOf(scopes[0]!) : undefined
     if (collection === undefined) {
       const error = new StoreError('invalid', `${prefix} spans ${scopes.length} collections: watch each of them`)
       queueMicrotask(() => handlers.closed(this.#closed ? undefined : error))
@@ -124,7 +160,7 @@ export class KubernetesStore implements Store {
   }
 
   #find(key: string): Found | undefined {
-    const collection = collectionOf(key)
+    const collection = this.#collectionOf(key)
     const place = collection?.placeOf(key)
     return collection && place && { collection, place }
   }
