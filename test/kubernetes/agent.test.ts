@@ -143,6 +143,26 @@ test('a policy that kubectl applies is enforced, and no longer when it is gone',
     )
 })
 
+test('while the API server is away policy stays; what changes after it is back is enforced', async () => {
+  const [a, b] = wired as [WiredPod, WiredPod]
+  const policy = object('NetworkPolicy', 'deny-b', { spec: { selector: "app == 'b'", types: ['Ingress'] } }, 'prod')
+  await applyObjects(cluster.client, [policy])
+  await until(
+    () => ping(a, b, 4),
+    passes => !passes,
+  )
+  await cluster.plane.kill()
+  await until(status, seen => seen?.datastore.connected === false)
+  assert.equal(await ping(a, b, 4), false)
+  await cluster.plane.revive()
+  await cluster.client.request('DELETE', objectPath(policy))
+  await until(
+    () => ping(a, b, 4),
+    passes => passes,
+  )
+  await until(status, seen => seen?.datastore.connected === true)
+})
+
 test('an agent that starts again adopts what is there, and DEL gives everything back', async () => {
   await agent.stop()
   agent = startAgent()

@@ -217,7 +217,7 @@ describe('the store over the API', () => {
     store.close()
   })
 
-  it('is initialised like any other, and followed as a whole through cuts and silence', async () => {
+  it('is initialised like any other, and followed as a whole through cuts and a kill of the API server', async () => {
     const store = await openStore()
     const resources = new ResourceClient(store)
     const created = await ensureInitialized(resources)
@@ -260,6 +260,10 @@ describe('the store over the API', () => {
     const name = (round: number) => `round-${round}`
     for (let round = 0; round < 6; round++) {
       if (round % 2 === 1) cluster.plane.cut()
+      if (round === 4) {
+        await cluster.plane.kill()
+        await cluster.plane.revive()
+      }
       const set = `${RESOURCES}globalnetworksets/${name(round)}`
       await writer.put(set, setText('GlobalNetworkSet', round))
       if (round > 0) await writer.delete(`${RESOURCES}globalnetworksets/${name(round - 1)}`)
