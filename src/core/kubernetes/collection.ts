@@ -14,6 +14,9 @@ export type Place = { readonly name: string; readonly namespace?: string | undef
 /** How values get there: as whole objects; as annotations of a node or a pod; or not at all, for others write them. */
 export type Writing = 'object' | 'node' | 'pod' | 'never'
 
+/** `slim`: as small as it can be for whoever keeps many. `whole`: with what only a person or a later write wants. */
+export type Detail = 'whole' | 'slim'
+
 export type Value = { readonly key: string; readonly text: string }
 
 export type Collection = {
@@ -26,11 +29,8 @@ export type Collection = {
   /** The object of a key; undefined for a key that cannot be one. */
   readonly placeOf: (key: string) => Place | undefined
   readonly parse: (text: string) => JsonObject
-  /**
-   * The key and value of an object; undefined for one that does not belong here. `whole` keeps what only a person or a
-   * later write wants; without it a value is as small as it can be for whoever keeps many.
-   */
-  readonly decode: (object: JsonObject, detail: 'whole' | 'slim') => Value | undefined
+  /** The key and value of an object; undefined for one that does not belong here. */
+  readonly decode: (object: JsonObject, detail: Detail) => Value | undefined
   /** The object of a value, as JSON without a resource version. For `object` only. */
   readonly encode: (key: string, text: string) => JsonObject
 }
@@ -51,7 +51,7 @@ function withoutAnnotation(metadata: JsonObject, name: string): JsonObject {
   return annotations[name] === undefined ? metadata : { ...metadata, annotations: without(annotations, [name]) }
 }
 
-function plainMetadata(object: JsonObject, detail: 'whole' | 'slim'): JsonObject {
+function plainMetadata(object: JsonObject, detail: Detail): JsonObject {
   const metadata = without(fieldsOf(object.metadata), SERVER_FIELDS)
   return detail === 'whole' ? metadata : withoutAnnotation(metadata, LAST_APPLIED)
 }

@@ -5,6 +5,7 @@ import {
   apiPath,
   type Collection,
   collectionsIn,
+  type Detail,
   type Place,
   printObject,
 } from '../../../core/kubernetes/collection.ts'
@@ -12,7 +13,7 @@ import { nodePatch } from '../../../core/kubernetes/node.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { hasStatus, isTransient } from '../../kubernetes/api-error.ts'
 import { type Condition, type Entry, type Store, StoreError, type Watch, type WatchHandlers } from '../store.ts'
-import { type Listing, listCollection } from './list.ts'
+import { entryOf, type Listing, listCollection } from './list.ts'
 import { revisionOf } from './revision.ts'
 import { type CollectionWatch, watchCollection } from './watch.ts'
 
@@ -23,23 +24,32 @@ const MERGE_PATCH = 'application/merge-patch+json'
 
 type Found = { readonly collection: Collection; readonly place: Place }
 
+export type StoreOptions = {
+  /** Asks the server, with the first request, which group it keeps Calico's kinds in. */
+  readonly findGroup?: (client: ApiClient) => Promise<ApiGroup>
+  /** Of lists and watches: `slim` for whoever keeps many. What is got by its key is always whole. */
+  readonly detail?: Detail
+}
+
 export class KubernetesStore implements Store {
   readonly #client: ApiClient
   readonly #watches = new Set<Watch>()
   #closed = false
 
-  readonly #findGroup: (client: ApiClient) => Promise<ApiGroup>
+  readonly #findGroup: NonNullable<StoreOptions['findGroup']>
   /** Their prefixes are the same in both groups; which group it is the first answer of the server tells. */
   #all = collectionsIn('projectcalico.org/v3')
   #group: Promise<ApiGroup> | undefined
 
-  /** `findGroup` asks the server, with the first request, which group it keeps Calico's kinds in. */
+  readonly #detail: Detail
+
   constructor(
     client: ApiClient,
-    findGroup: (client: ApiClient) => Promise<ApiGroup> = async () => 'projectcalico.org/v3',
+    { findGroup = async () => 'projectcalico.org/v3', detail = 'whole' }: StoreOptions = {},
   ) {
     this.#client = client
     this.#findGroup = findGroup
+    this.#detail = detail
   }
 
   /** Each collection is listed and watched by itself; a prefix inside of one is its own answer. */
@@ -78,7 +88,9 @@ export class KubernetesStore implements Store {
     await this.#knowGroup()
     const scopes = this.collections(prefix).map(scope => ({ scope, collection: this.#collectionOf(scope)! }))
     const listings = await Promise.all(
-      scopes.map(({ scope, collection }) => this.#answer(listCollection(this.#client, collection, scope))),
+      scopes.map(({ scope, collection }) =>
+        this.#answer(listCollection(this.#client, { collection, scope, detail: this.#detail })),
+      ),
     )
     const entries = listings.flatMap(listing => listing.entries)
     // Of several collections there is no one revision: nothing can be watched from 0.
@@ -130,7 +142,7 @@ export class KubernetesStore implements Store {
     }
     const watch: CollectionWatch = watchCollection(
       this.#client,
-      { collection, scope: scopes[0]!, afterRevision },
+      { collection, scope: scopes[0]!, detail: this.#detail, afterRevision },
       {
         events: handlers.events,
         closed: error => {
@@ -174,7 +186,7 @@ export class KubernetesStore implements Store {
   async #read(key: string, { collection, place }: Found): Promise<Entry | undefined> {
     try {
       const text = await this.#answer(this.#client.request('GET', apiPath(collection, place)))
-      return entryOf(collection, text)
+      return entryIn(collection, text)
     } catch (error) {
       if (isMissing(error)) return undefined
       throw await this.#storeError(error, key)
@@ -194,7 +206,7 @@ export class KubernetesStore implements Store {
         const made = revision === 0
         const path = apiPath(collection, made ? { namespace: place.namespace } : place)
         const text = await this.#answer(this.#client.request(made ? 'POST' : 'PUT', path, { body }))
-        return entryOf(collection, text)!
+        return entryIn(collection, text)!
       } catch (error) {
         const failure = isMissing(error) && revision !== 0 ? conflict(key, 0) : await this.#conflictOr(error, key)
         const raced = failure instanceof StoreError && failure.code === 'conflict'
@@ -234,7 +246,7 @@ export class KubernetesStore implements Store {
     try {
       const body = JSON.stringify({ metadata })
       const text = await this.#answer(this.#client.request('PATCH', path, { body, contentType: MERGE_PATCH }))
-      return entryOf(collection, text)!
+      return entryIn(collection, text)!
     } catch (error) {
       throw isMissing(error) ? conflict(key, 0) : await this.#conflictOr(error, key)
     }
@@ -268,11 +280,8 @@ export class KubernetesStore implements Store {
 
 const byKey = (a: Entry, b: Entry): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
 
-function entryOf(collection: Collection, text: string): Entry | undefined {
-  const object = collection.parse(text)
-  const value = collection.decode(object, 'whole')
-  return value && { key: value.key, value: value.text, modRevision: revisionOf(object) }
-}
+const entryIn = (collection: Collection, text: string): Entry | undefined =>
+  entryOf(collection, collection.parse(text), 'whole')
 
 const isMissing = (error: unknown): boolean => hasStatus(error, 404) && error.reason === 'NotFound'
 

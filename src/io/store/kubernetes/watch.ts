@@ -2,20 +2,15 @@
 // a new stream from there whenever one ends. It ends by itself only when the server has forgotten what lies between.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isObject, type JsonObject } from '../../../core/ipam/json.ts'
-import { apiPath, type Collection } from '../../../core/kubernetes/collection.ts'
+import { apiPath, type Collection, type Detail } from '../../../core/kubernetes/collection.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { ApiError, hasStatus, isBusy } from '../../kubernetes/api-error.ts'
 import { Backoff } from '../../kubernetes/backoff.ts'
 import { StoreError, type StoreEvent, type WatchHandlers } from '../store.ts'
-import { entryIn, namespaceOf } from './list.ts'
+import { entryOf, namespaceOf, type Scope } from './list.ts'
 import { revisionOf } from './revision.ts'
 
-export type WatchScope = {
-  readonly collection: Collection
-  /** A prefix inside of the collection. */
-  readonly scope: string
-  readonly afterRevision: number
-}
+export type WatchScope = Scope & { readonly afterRevision: number }
 
 export type CollectionWatch = {
   /** Silent from now on. */
@@ -47,6 +42,7 @@ class Follower {
   readonly #client: ApiClient
   readonly #collection: Collection
   readonly #scope: string
+  readonly #detail: Detail
   readonly #handlers: WatchHandlers
   readonly #abort: AbortController
   readonly #backoff = new Backoff()
@@ -60,6 +56,7 @@ class Follower {
     this.#client = client
     this.#collection = at.collection
     this.#scope = at.scope
+    this.#detail = at.detail
     this.#revision = at.afterRevision
     this.#handlers = handlers
     this.#abort = abort
@@ -170,7 +167,7 @@ class Follower {
     if (revision < this.#revision) throw new StoreError('compacted', 'the server went back', { key: this.#scope })
     this.#revision = revision
     if (type === 'BOOKMARK') return undefined
-    const entry = entryIn(this.#collection, object)
+    const entry = entryOf(this.#collection, object, this.#detail)
     if (!entry?.key.startsWith(this.#scope)) return undefined
     return type === 'DELETED' ? { kind: 'delete', key: entry.key, revision } : { kind: 'put', entry }
   }
