@@ -125,6 +125,41 @@ test('the plugin gives pods addresses of both families, written as Calico writes
   store.close()
 })
 
+/** Requests that the API server has served, by verb and resource: of Calico's group, and of pods and namespaces. */
+async function served(): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>()
+  for (const line of (await cluster.client.request('GET', '/metrics')).split('\n')) {
+    const [, labels, count] = /^apiserver_request_total\{(.*)\} (\S+)$/.exec(line) ?? []
+    const label = (name: string): string => new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels ?? '')?.[1] ?? ''
+    const ours = label('group') === 'projectcalico.org' || ['pods', 'namespaces'].includes(label('resource'))
+    if (!ours || label('verb') === 'WATCH') continue
+    const key = `${label('verb')} ${label('resource')}`
+    counts.set(key, (counts.get(key) ?? 0) + Number(count))
+  }
+  return counts
+}
+
+test('once a node has its blocks, an ADD writes a handle, a block for each family, and the pod', async () => {
+  const spec = { nodeName: NODE, containers: [{ name: 'c', image: 'i' }] }
+  await applyObjects(cluster.client, [object('Pod', 'counted', { spec }, 'prod')])
+  const before = await served()
+  await pods.create(labPod('counted'))
+  const after = await served()
+  const more = [...after].flatMap(([key, count]) => {
+    const times = count - (before.get(key) ?? 0)
+    return times > 0 ? [`${key} ${times}`] : []
+  })
+  console.log(`# one ADD: ${more.sort().join(', ')}`)
+  const isWrite = (text: string): boolean => /^(POST|PUT|PATCH|DELETE) /.test(text)
+  assert.deepEqual(more.filter(isWrite), [
+    'PATCH pods 1',
+    'POST ipamhandles 1',
+    'PUT ipamblocks 2',
+    'PUT ipamhandles 1',
+  ])
+  await pods.remove(labPod('counted'))
+})
+
 test('a policy that kubectl applies is enforced, and no longer when it is gone', async () => {
   const [a, b] = wired as [WiredPod, WiredPod]
   for (const family of [4, 6] as const) assert.ok(await ping(a, b, family), `IPv${family} before`)
