@@ -28,6 +28,8 @@ export type Collection = {
   readonly writing: Writing
   /** The object of a key; undefined for a key that cannot be one. */
   readonly placeOf: (key: string) => Place | undefined
+  /** The field selector that leaves what lies below a prefix, if there is one; some API servers do not know it. */
+  readonly selector?: (prefix: string) => string | undefined
   readonly parse: (text: string) => JsonObject
   /** The key and value of an object; undefined for one that does not belong here. */
   readonly decode: (object: JsonObject, detail: Detail) => Value | undefined
@@ -107,7 +109,10 @@ function resourceCollection(kind: Kind, group: ApiGroup): Collection {
   }
 }
 
-function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection, apiVersion: ApiGroup): Collection {
+function ipamCollection(
+  { kind, prefix, nameOf, selector, encode, decode }: IpamCollection,
+  apiVersion: ApiGroup,
+): Collection {
   const older = apiVersion === 'crd.projectcalico.org/v1'
   return {
     root: rootOf(apiVersion),
@@ -115,6 +120,8 @@ function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection
     namespaced: false,
     prefix,
     writing: 'object',
+    // The older definitions have no selectable fields.
+    ...(selector && !older ? { selector } : {}),
     placeOf: key => {
       const name = nameOf(key)
       return name === undefined ? undefined : { name }

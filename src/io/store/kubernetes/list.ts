@@ -30,10 +30,16 @@ export type Scope = {
 export async function listCollection(client: ApiClient, at: Scope): Promise<Listing> {
   const { collection, scope } = at
   const path = apiPath(collection, { namespace: namespaceOf(collection, scope) })
+  let selector = collection.selector?.(scope)
   for (let restarts = 0; ; restarts++) {
     try {
-      return await listPages(client, path, at)
+      return await listPages(client, { ...at, path, selector })
     } catch (error) {
+      // A definition that is not ours may have no such selectable field: all are listed then, and looked through here.
+      if (hasStatus(error, 400) && selector !== undefined) {
+        selector = undefined
+        continue
+      }
       if (hasStatus(error, 404)) return { entries: [], revision: 0 }
       if (hasStatus(error, 410) && restarts < MAX_RESTARTS) continue
       const message = error instanceof Error ? error.message : String(error)
@@ -45,11 +51,14 @@ export async function listCollection(client: ApiClient, at: Scope): Promise<List
   }
 }
 
-async function listPages(client: ApiClient, path: string, { collection, scope, detail }: Scope): Promise<Listing> {
+type Pages = Scope & { readonly path: string; readonly selector: string | undefined }
+
+async function listPages(client: ApiClient, { path, collection, scope, detail, selector }: Pages): Promise<Listing> {
+  const fixed = { limit: String(PAGE), ...(selector === undefined ? {} : { fieldSelector: selector }) }
   const entries: Entry[] = []
   let next: string | undefined
   for (;;) {
-    const query = { limit: String(PAGE), ...(next === undefined ? {} : { continue: next }) }
+    const query = { ...fixed, ...(next === undefined ? {} : { continue: next }) }
     const page: JsonObject = collection.parse(await client.request('GET', path, { query }))
     for (const item of (page.items ?? []) as readonly Json[]) {
       const entry = isObject(item) ? entryOf(collection, item, detail) : undefined
