@@ -3,6 +3,7 @@
 import path from 'node:path'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
+import { ownersPrefix } from '../../core/ipam/keys.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
 import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
@@ -14,7 +15,7 @@ import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
 import { ensureInitialized } from '../../io/store/initialize.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
-import { followed, type Store, type Watch } from '../../io/store/store.ts'
+import type { Store, Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
@@ -32,8 +33,8 @@ import { serve } from './server.ts'
 import { TableWatch } from './table-watch.ts'
 import { ProgrammedWaiters } from './waiters.ts'
 
-/** Keys of blocks and affinities: when they change, the routes of this node may. */
-const IPAM_PREFIX = '/calico/ipam/v2/'
+/** Keys of blocks and of hosts' affinities: when they change, the routes of this node may. */
+const IPAM_PREFIXES = ['/calico/ipam/v2/assignment/', ownersPrefix('host')]
 const RETRY_MS = 1000
 
 export class Agent {
@@ -242,7 +243,7 @@ export class Agent {
         if (!this.#stopped) setTimeout(() => void follow(prefix), RETRY_MS)
       }
     }
-    for (const prefix of followed(this.#store, IPAM_PREFIX)) void follow(prefix)
+    for (const prefix of IPAM_PREFIXES) void follow(prefix)
   }
 
   #counters(): OutcomeCounter[] {

@@ -21,6 +21,7 @@ export type CollectionWatch = {
 
 /** The server ends a stream after so many seconds, at a moment of its own for each: another server may take it over. */
 const STREAM_SECONDS = 300
+const RELIST_SPREAD_MS = 1000
 /** A kind that the cluster does not have is looked for again. */
 const ABSENT_MS = 30_000
 
@@ -73,7 +74,11 @@ class Follower {
       } catch (error) {
         if (signal.aborted) return
         const over = this.#isOver(error)
-        if (over) return this.#close(over)
+        if (over) {
+          // A server that has forgotten has forgotten for all who watch: their lists come one after the other.
+          await sleep(Math.random() * RELIST_SPREAD_MS, undefined, { signal }).catch(() => {})
+          return this.#close(over)
+        }
         wait = this.#backoff.next(isBusy(error) ? error.retryAfter : 0)
       }
       await sleep(wait, undefined, { signal }).catch(() => {})
