@@ -9,8 +9,10 @@ import { type Classification, classify } from '../../src/core/classify/classify.
 import type { Packet } from '../../src/core/net/packet.ts'
 import { decideAtNode } from '../../src/core/oracle/decide-at-node.ts'
 import type { DirectionDecision } from '../../src/core/oracle/decision.ts'
+import { policyTable } from '../../src/core/render/nft/table.ts'
 import { type HostLeg, printCause, printRule } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
+import { decodeResource, snapshotOf } from '../../src/core/resources/resource.ts'
 import { cluster, HOST_INTERFACES, packet, wayOf } from './cluster.ts'
 import { judgeAt } from './follow.ts'
 
@@ -63,4 +65,49 @@ test('the tables of a node with host endpoints decide as the oracle does, at eve
   console.log(`# ${seen.asked} decisions: ${seen.allowed} allowed, ${seen.byOwn} by the own address; ${hooks}`)
   assert.equal(seen.byHook.size, 4)
   assert.ok(seen.allowed > seen.asked / 20 && seen.byOwn > seen.asked / 20)
+})
+
+test('what a packet walks through at a host endpoint does not grow with the policies', () => {
+  const V3 = 'projectcalico.org/v3'
+  const roads = [1, 100].map(count => {
+    const documents = [
+      { apiVersion: V3, kind: 'Tier', metadata: { name: 'default' }, spec: { order: 1e6, defaultAction: 'Deny' } },
+      {
+        apiVersion: V3,
+        kind: 'HostEndpoint',
+        metadata: { name: 'h', labels: { h: '1' } },
+        spec: { node: 'node0', interfaceName: '*' },
+      },
+      ...Array.from({ length: count }, (_, i) => ({
+        apiVersion: V3,
+        kind: 'GlobalNetworkPolicy',
+        metadata: { name: `p${i}` },
+        spec: {
+          selector: "h == '1'",
+          applyOnForward: true,
+          ingress: [
+            {
+              action: 'Allow',
+              protocol: 'TCP',
+              source: { nets: [`10.${i}.0.0/16`] },
+              destination: { nets: [`10.${i}.${i}.0/24`], ports: [1000 + i] },
+            },
+          ],
+        },
+      })),
+    ]
+    const resources = documents.map(document => {
+      const decoded = decodeResource(document)
+      if (!decoded.ok) throw new Error(JSON.stringify(decoded.problems))
+      return decoded.value
+    })
+    const table = policyTable(classify(computeIntent(derived(snapshotOf(resources)), 'node0')))
+    // Of each kind of chain the longest: a packet meets one of each at a leg.
+    const kindOf = (name: string): string => (/^[goh]_/.test(name) ? name.slice(0, 2) : name)
+    const longest = new Map<string, number>()
+    for (const { name, rules } of table.chains)
+      longest.set(kindOf(name), Math.max(longest.get(kindOf(name)) ?? 0, rules.length))
+    return [...longest].sort()
+  })
+  assert.deepEqual(roads[1], roads[0])
 })

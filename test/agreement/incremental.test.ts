@@ -112,7 +112,7 @@ test('over random histories the incremental table is the recomputed one, wheneve
         }
         // What lingers only adds: the sets of addresses that the present rules ask for are whole.
         const stillWanted = (): void => {
-          const { sets } = computeIntent(now, 'node0')
+          const { sets } = computeIntent(now, 'node0', HOST_INTERFACES.get('node0'))
           for (const [id, set] of sets) {
             const live = pipeline.calculator.sets.get(id)
             assert.deepEqual([...(live?.addresses.keys() ?? [])].sort(), [...set.addresses].sort(), id)

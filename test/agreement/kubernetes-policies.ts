@@ -101,13 +101,14 @@ export const networkPolicy = (index: number) =>
       policyTypes: fc.constantFrom(['Ingress'], ['Egress'], ['Ingress', 'Egress'], undefined),
       ingress: some(rule('from')),
       egress: some(rule('to')),
+      stagedAction: fc.constantFrom(undefined, undefined, 'Set', 'Delete'),
     })
-    .map(({ namespace, ...spec }) => ({
-      apiVersion: 'networking.k8s.io/v1',
-      kind: 'NetworkPolicy',
+    .map(({ namespace, stagedAction, ...spec }) => ({
+      apiVersion: stagedAction ? 'projectcalico.org/v3' : 'networking.k8s.io/v1',
+      kind: stagedAction ? 'StagedKubernetesNetworkPolicy' : 'NetworkPolicy',
       // The same names as Calico's policies have: of equal orders the kind decides.
       metadata: { name: `p${index % 3}`, namespace },
-      spec,
+      spec: stagedAction === 'Delete' ? { stagedAction } : { ...spec, stagedAction },
     }))
 
 const pods = fc.record({ namespaceSelector, podSelector })

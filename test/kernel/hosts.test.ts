@@ -385,6 +385,54 @@ test('a pod sends no packet within a packet, unless the settings say so', async 
   assert.equal(await lab.hosts.p.exchangeUdp(ADDRESS.outside, 7777, SHORT), 'timeout')
 })
 
+/** Counts a pod's packets behind the node by the source that they have then. */
+const SOURCES = `table inet sources {
+  chain leave {
+    type filter hook postrouting priority 200;
+    udp dport 7777 ip saddr 10.65.0.7 counter
+    udp dport 7777 ip saddr 10.9.0.1 counter
+    udp dport 7777 ip saddr 10.9.0.9 udp sport 5000-5009 counter
+  }
+}`
+
+test('what leaves the pools gets the source that the settings say: address, ports, behind which interface, to whom not', async () => {
+  const pool = resource<Resource>({
+    apiVersion: V3,
+    kind: 'IPPool',
+    metadata: { name: 'pool' },
+    spec: { cidr: '10.65.0.0/16', natOutgoing: true },
+  })
+  const other = resource<Resource>({
+    apiVersion: V3,
+    kind: 'Node',
+    metadata: { name: 'o' },
+    spec: { bgp: { ipv4Address: '10.9.0.2/24' } },
+  })
+  const rows: readonly [spec: object, counter: number][] = [
+    [{}, 1],
+    [{ natOutgoingAddress: '10.9.0.9', natPortRange: '5000:5009' }, 2],
+    [{ iptablesNATOutgoingInterfaceFilter: 'eth1' }, 0],
+    [{ iptablesNATOutgoingInterfaceFilter: 'eth+' }, 1],
+    [{ natOutgoingExclusions: 'IPPoolsAndHostIPs' }, 0],
+  ]
+  for (const [spec, counter] of rows) {
+    const intent = lab.enforce([...BASE.slice(0, 3), pool, other, felix(spec)])
+    assert.deepEqual(lab.doubts(intent), [])
+    lab.nft(SOURCES)
+    assert.equal(await lab.hosts.p.exchangeUdp(ADDRESS.outside, 7777, LONG), 'open')
+    const counted = lab
+      .list('sources')
+      .match(/packets (\d+)/g)!
+      .map(text => Number(text.slice(8)) > 0)
+    lab.nft('delete table inet sources')
+    assert.deepEqual(
+      counted,
+      [0, 1, 2].map(i => i === counter),
+      JSON.stringify(spec),
+    )
+  }
+})
+
 test('a pod sends from the prefixes that it may borrow, while WorkloadSourceSpoofing is Any', async () => {
   const spoofing = (setting: string) => felix({ workloadSourceSpoofing: setting })
   const p = pod('p')

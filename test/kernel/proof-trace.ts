@@ -34,7 +34,8 @@ export type Tracer = { readonly tables: ReadonlyMap<string, Table> }
 export type Traced = {
   readonly verdict: 'accept' | 'drop'
   readonly causes: readonly string[]
-  readonly masquerade: boolean
+  /** The first source translation as nft has it; empty for none. */
+  readonly masquerade: string
   /** The table whose chain dropped it. */
   readonly droppedBy?: string
 }
@@ -232,7 +233,8 @@ function bitsOf(value: Json): { and: number; or: number } | undefined {
 export function trace(t: Tracer, p: PlacedPacket): Traced {
   const state: State = { priority: 0, mark: 0, hook: '', prio: 0, untracked: false }
   const causes: string[] = []
-  let masquerade = false
+  let masquerade = ''
+  let translation = ''
   const bases = (hook: string) =>
     [...t.tables.values()]
       .filter(x => x.family === 'inet' || x.family === (p.family === 4 ? 'ip' : 'ip6'))
@@ -244,7 +246,7 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
       state.hook = hook
       state.prio = chain.prio
       const verdict = run(table, chain)
-      if (verdict === 'masquerade') masquerade = true
+      if (verdict === 'masquerade') masquerade ||= translation
       if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade, droppedBy: chain.table }
     }
   }
@@ -281,9 +283,11 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
             if (kind === 'vmap') verdict = found.value as Obj
             else state[name as 'priority'] = Number(scalar(found.value, set.valueType))
           }
-        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'masquerade', 'reject'].includes(kind))
-          verdict = e
-        else if (kind === 'notrack') state.untracked ||= state.prio <= -200 && /prerouting|output/.test(state.hook)
+        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'reject'].includes(kind)) verdict = e
+        else if (kind === 'masquerade' || kind === 'snat') {
+          translation = JSON.stringify(e)
+          verdict = { masquerade: null }
+        } else if (kind === 'notrack') state.untracked ||= state.prio <= -200 && /prerouting|output/.test(state.hook)
         else if (!['counter', 'limit', 'log'].includes(kind)) fail('statement', e)
         if (!verdict) continue
         const [what, target] = Object.entries(verdict)[0] as [string, { target: string } | null]

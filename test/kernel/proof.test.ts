@@ -62,15 +62,23 @@ const settings = fc.record<NodeSettings>({
   sourceSpoofing: fc.boolean(),
   excludedInterfaces: fc.constant([]),
 })
+const nat = fc.record(
+  {
+    natInterface: fc.constantFrom('eth0', 'eth*'),
+    natAddress: fc.constant(addr('192.0.2.1')),
+    natPorts: fc.constantFrom({ first: 1024, last: 65535 }, { first: 9, last: 9 }),
+  },
+  { requiredKeys: [] },
+)
 const POOLS = ['10.1.0.0/16', '10.8.0.0/24', '10.8.1.0/24', 'fd00:1::/32'].map(prefix)
 const pools = fc.tuple(fc.subarray(POOLS), fc.subarray(POOLS))
 
 /** What a node of a random cluster must enforce, with settings and pools of its own. */
 const intents: fc.Arbitrary<Intent> = fc
-  .tuple(cluster, settings, pools)
-  .map(([snapshot, s, [masqueradePools, more]]) => ({
+  .tuple(cluster, settings, pools, nat)
+  .map(([snapshot, s, [masqueradePools, more], n]) => ({
     ...computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0')),
-    settings: s,
+    settings: { ...s, ...n },
     masqueradePools,
     allPools: [...new Set([...masqueradePools, ...more])],
   }))

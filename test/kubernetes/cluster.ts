@@ -77,7 +77,7 @@ export async function openCluster(): Promise<Cluster> {
 }
 
 /** Repeats what is refused while new kinds settle in the API server. */
-async function untilServed(attempt: () => Promise<unknown>): Promise<void> {
+export async function untilServed(attempt: () => Promise<unknown>): Promise<void> {
   const deadline = performance.now() + 90_000
   for (;;) {
     try {

@@ -17,7 +17,8 @@ before(async () => {
 })
 after(() => cluster?.close())
 
-const openStore = async (): Promise<KubernetesStore> => new KubernetesStore(await cluster.plane.client())
+const openStore = async (detail: 'whole' | 'slim' = 'whole'): Promise<KubernetesStore> =>
+  new KubernetesStore(await cluster.plane.client(), { detail })
 
 /** A store whose keys under a prefix are gone again when the case is over. */
 const fresh = (prefix: string) => async (): Promise<StoreUnderTest> => ({
@@ -205,7 +206,11 @@ describe('the store over the API', () => {
     const now = JSON.parse(await cluster.client.request('GET', '/api/v1/namespaces/prod/pods/p'))
     assert.equal(now.metadata.annotations['cni.projectcalico.org/podIP'], '10.0.0.1/32')
     assert.equal(now.metadata.resourceVersion, written.metadata.resourceVersion)
-    const [entry] = (await store.list('/registry/pods/prod/')).entries
+    const agents = await openStore('slim')
+    const [entry] = (await agents.list('/registry/pods/prod/')).entries
+    agents.close()
+    const [whole] = (await store.list('/registry/pods/prod/')).entries
+    assert.equal(JSON.parse(whole!.value).spec.containers[0].image, 'i')
     const slim = JSON.parse(entry!.value)
     assert.deepEqual(slim.spec, {
       serviceAccountName: 'default',
@@ -217,7 +222,7 @@ describe('the store over the API', () => {
     store.close()
   })
 
-  it('is initialised like any other, and followed as a whole through cuts and silence', async () => {
+  it('is initialised like any other, and followed as a whole through cuts and a kill of the API server', async () => {
     const store = await openStore()
     const resources = new ResourceClient(store)
     const created = await ensureInitialized(resources)
@@ -260,6 +265,10 @@ describe('the store over the API', () => {
     const name = (round: number) => `round-${round}`
     for (let round = 0; round < 6; round++) {
       if (round % 2 === 1) cluster.plane.cut()
+      if (round === 4) {
+        await cluster.plane.kill()
+        await cluster.plane.revive()
+      }
       const set = `${RESOURCES}globalnetworksets/${name(round)}`
       await writer.put(set, setText('GlobalNetworkSet', round))
       if (round > 0) await writer.delete(`${RESOURCES}globalnetworksets/${name(round - 1)}`)

@@ -5,6 +5,7 @@ import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
+import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
 import { ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
@@ -15,7 +16,7 @@ import { openNft } from '../../io/kernel/nft-table.ts'
 import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
-import { followed, type Store, type Watch } from '../../io/store/store.ts'
+import type { Store, Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
@@ -35,8 +36,8 @@ import { serve } from './server.ts'
 import { TableWatch } from './table-watch.ts'
 import { ProgrammedWaiters } from './waiters.ts'
 
-/** Keys of blocks and affinities: when they change, the routes of this node may. */
-const IPAM_PREFIX = '/calico/ipam/v2/'
+/** Keys of blocks and of hosts' affinities: when they change, the routes of this node may. */
+const IPAM_PREFIXES = [ALL_BLOCKS, ownersPrefix('host')]
 const RETRY_MS = 1000
 
 export class Agent {
@@ -55,7 +56,7 @@ export class Agent {
   readonly #nodeStart: NodeStart
   readonly #socket: string
   #view: ResourceView | undefined
-  readonly #ipamWatches = new Set<Watch>()
+  readonly #ipamWatches = new Map<string, Watch>()
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
   readonly #collector: IpamCollector
@@ -198,14 +199,14 @@ export class Agent {
       onChange: update => this.#lastKnown.live(update),
     })
     this.#lastKnown.start()
-    for (const prefix of followed(this.#store, IPAM_PREFIX)) this.#followBlocks(prefix)
+    this.#followBlocks()
   }
 
   /** Leaves the table, BIRD and all routes as they are: pods go on, guarded, while no agent runs. */
   async stop(): Promise<void> {
     this.#stopped = true
     this.#view?.close()
-    for (const watch of this.#ipamWatches) watch.close()
+    for (const watch of this.#ipamWatches.values()) watch.close()
     this.#collector.stop()
     this.#nodeStart.stop()
     this.#interfaces.stop()
@@ -241,6 +242,7 @@ export class Agent {
   #count(): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
+    this.#metrics.clusterHosts.set(count('HostEndpoint'))
     this.#metrics.clusterPolicies.set(
       (['NetworkPolicy', 'GlobalNetworkPolicy', 'KubernetesNetworkPolicy', 'KubernetesClusterNetworkPolicy'] as const)
         .map(count)
@@ -251,8 +253,8 @@ export class Agent {
   }
 
   /** List, then watch; only that something changed matters here. */
-  #followBlocks(prefix: string): void {
-    const follow = async (): Promise<void> => {
+  #followBlocks(): void {
+    const follow = async (prefix: string): Promise<void> => {
       try {
         const { revision } = await this.#store.list(prefix)
         if (this.#stopped) return
@@ -260,16 +262,15 @@ export class Agent {
         const watch = this.#store.watch(prefix, revision, {
           events: () => this.#routing?.refresh(),
           closed: error => {
-            this.#ipamWatches.delete(watch)
-            if (error && !this.#stopped) void follow()
+            if (error && !this.#stopped) void follow(prefix)
           },
         })
-        this.#ipamWatches.add(watch)
+        this.#ipamWatches.set(prefix, watch)
       } catch {
-        if (!this.#stopped) setTimeout(() => void follow(), RETRY_MS)
+        if (!this.#stopped) setTimeout(() => void follow(prefix), RETRY_MS)
       }
     }
-    void follow()
+    for (const prefix of IPAM_PREFIXES) void follow(prefix)
   }
 
   #counters(): OutcomeCounter[] {

@@ -1,11 +1,14 @@
-// Which datastore the agent works on, opened: the store, and, where the datastore is a Kubernetes cluster, the node in it.
-import { COLLECTIONS } from '../../core/kubernetes/collection.ts'
+// Which datastore the agent works on: the embedded one behind its socket, or a Kubernetes API server, and then the node in it.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
+import { storePrefix } from '../../core/resources/store-key.ts'
 import { ApiClient } from '../../io/kubernetes/api-client.ts'
-import { readCredentials } from '../../io/kubernetes/credentials.ts'
+import { type Credentials, readCredentials } from '../../io/kubernetes/credentials.ts'
 import { putNetworkAvailable, readInternalIps } from '../../io/kubernetes/own-node.ts'
+import type { Logger } from '../../io/log.ts'
 import { CachedStore } from '../../io/store/cached.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
-import { KubernetesStore } from '../../io/store/kubernetes/store.ts'
+import { kubernetesStore } from '../../io/store/open-kubernetes.ts'
 import { readSettings } from '../../io/store/settings.ts'
 import type { Store } from '../../io/store/store.ts'
 import type { ClusterNode } from './node-start.ts'
@@ -13,50 +16,49 @@ import type { DatastoreOptions } from './options.ts'
 
 export type Datastore = {
   /** Told an error when the datastore cannot be reached, nothing when it can again. */
-  readonly open: (onConnection: (error?: Error) => void) => Store
+  readonly open: (onConnection: (error: Error | undefined) => void) => Store
   readonly cluster: ClusterNode | undefined
 }
+
+const RETRY_MS = 1000
 
 /**
  * What is read with every pod, and is small: the blocks of addresses and whose they are, pools and settings. Not what there is
  * one of for each pod.
  */
 const CACHED = [
-  'ipamblocks',
-  'blockaffinities',
-  'ipamconfigurations',
-  'ippools',
-  'clusterinformations',
-  'namespaces',
-  'nodes',
+  ...[ALL_BLOCKS, ownersPrefix('host')],
+  ...(['IPAMConfiguration', 'IPPool', 'ClusterInformation', 'Namespace', 'Node'] as const).map(kind =>
+    storePrefix(kind),
+  ),
 ]
-const cachedPrefixes = COLLECTIONS.filter(({ plural }) => CACHED.includes(plural)).map(({ prefix }) => prefix)
 
-/** Throws if the credentials cannot be read; nothing is asked yet. */
-export async function findDatastore(options: DatastoreOptions, node: string): Promise<Datastore> {
+/** Waits for credentials that are not there yet: an installer may still write them. */
+export async function findDatastore(options: DatastoreOptions, node: string, log: Logger): Promise<Datastore> {
   if (options.kind === 'embedded') {
     const { socket } = options
     return { open: onConnection => openEmbedded({ socket, onConnection }), cluster: undefined }
   }
-  const settings = readSettings({ env: { ...process.env, DATASTORE_TYPE: 'kubernetes' } })
-  if (settings.type !== 'kubernetes') throw new Error(`the settings name the datastore ${settings.type}`)
-  let reached: boolean | undefined
-  let tell: (error?: Error) => void = () => {}
-  const api = new ApiClient(await readCredentials(settings.source), {
-    onReached: error => {
-      if (reached === (error === undefined)) return
-      reached = error === undefined
-      tell(error)
-    },
-  })
+  const credentials = await waitForCredentials(log)
+  const api = new ApiClient(credentials)
   return {
-    open: onConnection => {
-      tell = onConnection
-      return new CachedStore(new KubernetesStore(api), cachedPrefixes)
-    },
+    open: onConnection => new CachedStore(kubernetesStore(credentials, { onConnection, detail: 'slim' }), CACHED),
     cluster: {
       readInternalIps: () => readInternalIps(api, node),
       putNetworkAvailable: () => putNetworkAvailable(api, node, new Date()),
     },
+  }
+}
+
+async function waitForCredentials(log: Logger): Promise<Credentials> {
+  for (;;) {
+    try {
+      const settings = readSettings({ env: { ...process.env, DATASTORE_TYPE: 'kubernetes' }, defaultFile: false })
+      if (settings.type !== 'kubernetes') throw new Error(`the settings name the datastore ${settings.type}`)
+      return await readCredentials(settings.source)
+    } catch (error) {
+      log.error({ err: error }, 'no way to the Kubernetes API server yet; trying again')
+      await sleep(RETRY_MS)
+    }
   }
 }

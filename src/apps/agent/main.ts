@@ -25,7 +25,7 @@ process.on('uncaughtException', error => {
   process.exit(70)
 })
 
-const agent = new Agent(options, await findDatastore(options.datastore, options.node), log)
+const agent = new Agent(options, await findDatastore(options.datastore, options.node, log), log)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, () => {
     log.info({ signal }, 'ending; policy stays in the kernel')

@@ -12,6 +12,7 @@ export class Metrics {
     'Endpoints on this host whose policy is programmed.',
   )
   readonly clusterEndpoints = this.#gauge('felix_cluster_num_workload_endpoints', 'Workload endpoints of the cluster.')
+  readonly clusterHosts = this.#gauge('felix_cluster_num_host_endpoints', 'Host endpoints of the cluster.')
   readonly clusterPolicies = this.#gauge('felix_cluster_num_policies', 'Network policies of the cluster.')
   readonly clusterProfiles = this.#gauge('felix_cluster_num_profiles', 'Profiles of the cluster.')
   readonly clusterTiers = this.#gauge('felix_cluster_num_tiers', 'Tiers of the cluster.')

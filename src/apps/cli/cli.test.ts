@@ -67,6 +67,14 @@ test('host endpoints: get, what apply says of them, why', async () => {
       'b-all    node-b   *                        projectcalico-default-allow   \n' +
       'b-eth0   node-b   eth0        172.16.0.2                                 \n\n',
   )
+  const pods = `{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: everything}, spec: {selector: all()}}`
+  assert.match((await gingham(['apply', '-f', '-'], pods)).err, /It governs 2 host endpoints too: b-all and b-eth0\./)
+  await gingham(['delete', 'gnp', 'everything'])
+  const untracked = `{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: raw}, spec: {selector: "!has(host)", doNotTrack: true, applyOnForward: true, ingress: [{action: Allow}]}}`
+  assert.match(
+    (await gingham(['apply', '-f', '-'], untracked)).err,
+    /spec\.doNotTrack: is not asked at HostEndpoint b-all: interfaceName \* is for tracked policy/,
+  )
   const why = async (...question: string[]) => (await gingham(['why', ...question])).out
   const denied = await why('192.0.2.7', 'hep/b-eth0', 'tcp/80')
   assert.match(denied, /^DENIED 192\.0\.2\.7 -> HostEndpoint b-eth0 tcp\/80 \(192\.0\.2\.7 -> 172\.16\.0\.2\)\n/)

@@ -182,6 +182,10 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
       DATASTOREREADY: c => (c.spec.datastoreReady === undefined ? '' : String(c.spec.datastoreReady)),
     },
   },
+  StagedKubernetesNetworkPolicy: {
+    ps: NAME,
+    wide: { NAME: name, PODSELECTOR: p => selectorText(p.spec.podSelector) },
+  },
   // As kubectl shows them.
   KubernetesNetworkPolicy: {
     ps: { NAME: name, 'POD-SELECTOR': p => selectorText(p.spec.podSelector) || '<none>' },

@@ -38,6 +38,7 @@ const WRITE_ORDER: readonly Kind[] = [
   'NetworkPolicy',
   'StagedGlobalNetworkPolicy',
   'StagedNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
   'KubernetesNetworkPolicy',
   'WorkloadEndpoint',
   'HostEndpoint',

@@ -1,10 +1,12 @@
 // why, status, ipam, version: their flags and help.
 import { type Command, CommanderError, InvalidArgumentError } from 'commander'
 import { find } from '../../core/resources/resource.ts'
+import { readInputs } from './input.ts'
 import { ipamShow } from './ipam.ts'
 import { readStatus } from './read-status.ts'
 import { examples, type Surroundings, withClient } from './surroundings.ts'
 import { CommandError } from './terminal.ts'
+import { tryScenario } from './try.ts'
 import { why } from './why.ts'
 
 function port(text: string): number {
@@ -52,6 +54,22 @@ ${examples(
         why({ source, destination, service }, { client, agents, terminal, options: { ...options, family } }),
       )
       if (!allowed && options.exitCode) throw new CommanderError(2, 'gingham.denied', '')
+    })
+
+  root
+    .command('try <files...>')
+    .description('say what policies in files would decide, without a cluster')
+    .option('-R, --recursive', 'directories of directories too', false)
+    .addHelpText(
+      'after',
+      `
+The files hold resources, and documents of kind Expect with flows, which are judged by what stands before them. Exit code 1
+if one goes otherwise than expected. See examples/worked.
+${examples('gingham try examples/worked', 'gingham try pods.yaml policies.yaml expected.yaml')}`,
+    )
+    .action(async (files: readonly string[], { recursive }: { recursive: boolean }) => {
+      const inputs = await readInputs(files, { recursive, stdin: terminal.stdin })
+      if (!tryScenario(inputs, terminal)) throw new CommanderError(1, 'gingham.unexpected', '')
     })
 
   root

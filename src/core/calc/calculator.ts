@@ -152,6 +152,7 @@ export class Calculator {
           this.#setPolicy(key, value && policyOf(value as TieredPolicy))
           break
         case 'KubernetesNetworkPolicy':
+        case 'StagedKubernetesNetworkPolicy':
         case 'KubernetesClusterNetworkPolicy':
           this.#setPolicy(key, value && kubernetesPolicyOf(value as ResourceOf<'KubernetesNetworkPolicy'>))
           break
@@ -334,7 +335,7 @@ export class Calculator {
       const member = { key, self: this.#labelled(item) }
       const guards = HOST_LEGS.filter(({ hook }) => hasHook(interfaceName, hook)).flatMap(leg => {
         const sources = this.#sources(item, governing, leg)
-        if (sources.length === 0 && leg.hook !== 'host') return []
+        if (leg.hook !== 'host' && sources.every(s => s.staged)) return []
         const group = this.#groups.join(leg, sources, member)
         addTo(joined, group, key)
         return [{ ...leg, group }]

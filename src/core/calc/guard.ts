@@ -124,7 +124,7 @@ export function hostGuardOf(
 ): HostGuard | undefined {
   const { direction, hook } = leg
   const sources = bothOf(policies, self, leg)
-  if (sources.length === 0 && hook !== 'host') return undefined
+  if (hook !== 'host' && sources.every(s => s.staged)) return undefined
   const program = (family: Family): Program => {
     const place = { direction, family }
     const resolve = (rule: Rule): ResolvedRule[] => {

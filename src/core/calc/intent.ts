@@ -1,6 +1,7 @@
 // What one node must enforce: its endpoints with the rules that govern them, in order, and the address sets that the
 // rules speak of. Everything is resolved here but packets: selectors have become sets, named ports numbers.
 import type { Addr, Family } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { IcmpMatch } from '../policy/model.ts'
 import type { Direction, HostHook, HostLeg, ResourceKey, RuleRef } from '../resources/cause.ts'
@@ -130,6 +131,10 @@ export type NodeSettings = {
   readonly excludedInterfaces: readonly string[]
   /** The only interface behind which sources are translated, with `*` at its end a prefix. */
   readonly natInterface?: string
+  /** The source that IPv4 packets get instead of that of the interface they leave by. */
+  readonly natAddress?: Addr
+  /** The source ports that translated packets get, of protocols that have some. */
+  readonly natPorts?: PortRange
 }
 
 /** Lines of a Log rule at most. */

@@ -2,6 +2,7 @@
 import { INTERFACE_PREFIX } from '../base/register.ts'
 import { hostPrefix, type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { PROTOCOL_NUMBERS, protocolNumber } from '../net/protocol.ts'
+import { portRange } from '../resources/field.ts'
 import { type FelixConfiguration, find, ofKind, type Snapshot } from '../resources/resource.ts'
 import { lookup, matches } from '../selector/match.ts'
 import { parseSelector } from '../selector/parse.ts'
@@ -58,6 +59,7 @@ export function settingsOf(snapshot: Snapshot, node: string): NodeSettings {
   const prefixes = names(spec.interfacePrefix ?? INTERFACE_PREFIX)
   const action = (spec.defaultEndpointToHostAction ?? 'Drop').toLowerCase()
   const actions = { drop: 'Drop', return: 'Return', accept: 'Accept', reject: 'Reject' } as const
+  const natPorts = spec.natPortRange === undefined ? undefined : portRange(spec.natPortRange)
   const filter = spec.iptablesNATOutgoingInterfaceFilter
   return {
     interfacePrefixes: prefixes.length > 0 ? prefixes : [INTERFACE_PREFIX],
@@ -75,6 +77,8 @@ export function settingsOf(snapshot: Snapshot, node: string): NodeSettings {
     excludedInterfaces: names(spec.interfaceExclude ?? 'kube-ipvs0'),
     // iptables writes the wildcard as +.
     ...(filter && { natInterface: filter.replace(/\+$/, '*') }),
+    ...(spec.natOutgoingAddress && { natAddress: spec.natOutgoingAddress }),
+    ...(natPorts && { natPorts }),
   }
 }
 

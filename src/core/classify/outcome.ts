@@ -16,7 +16,8 @@ export type Condition = {
 
 /** `when`: every condition must hold; a step whose conditions do not hold is passed over. */
 export type Step =
-  | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef }
+  /** `tier`: of the rule's policy; absent for a profile's. */
+  | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef; readonly tier?: string }
   | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
   /** What would be decided if the staged policies were enforced: the first that applies is counted. */
   | { readonly kind: 'staged'; readonly when?: readonly Condition[]; readonly cause: Cause }

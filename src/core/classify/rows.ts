@@ -153,7 +153,8 @@ export class RowMaker {
   #taken(rule: ResolvedRule, stages: readonly Stage[], from: number, cell: Cell): Step[] {
     switch (rule.action) {
       case 'Log':
-        return this.#place?.staged ? [] : [{ kind: 'log', rule: rule.ref }]
+        if (this.#place?.staged) return []
+        return [{ kind: 'log', rule: rule.ref, ...(stages[from]!.kind === 'tier' && { tier: stages[from]!.name }) }]
       case 'Pass':
         return this.#place?.part ? [{ kind: 'next', to: 'pass' }] : this.#steps(stages, from + 1, cell)
       case 'Allow':

@@ -15,10 +15,15 @@ import { DIRECTIONS, type Direction } from '../resources/cause.ts'
 import { type ClusterPeer, clusterRules } from '../resources/kinds/cluster-network-policy.ts'
 import { kubernetesRules, type PolicyPeer } from '../resources/kinds/kubernetes-policy.ts'
 import { isEmptySelector } from '../resources/kinds/label-selector.ts'
-import type { KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy } from '../resources/resource.ts'
+import type {
+  KubernetesClusterNetworkPolicy,
+  KubernetesNetworkPolicy,
+  StagedKubernetesNetworkPolicy,
+} from '../resources/resource.ts'
 import { cut, list, plural } from './words.ts'
 
-type Policy = KubernetesNetworkPolicy | KubernetesClusterNetworkPolicy
+type Namespaced = KubernetesNetworkPolicy | StagedKubernetesNetworkPolicy
+type Policy = Namespaced | KubernetesClusterNetworkPolicy
 
 /** Which pods a policy is about. */
 export function kubernetesSubject(policy: Policy): string {
@@ -28,12 +33,12 @@ export function kubernetesSubject(policy: Policy): string {
 }
 
 export const describeKubernetes = (policy: Policy): string =>
-  policy.kind === 'KubernetesNetworkPolicy' ? describeNamespaced(policy) : describeCluster(policy)
+  policy.kind !== 'KubernetesClusterNetworkPolicy' ? describeNamespaced(policy) : describeCluster(policy)
 
 const trafficOf = (direction: Direction, who: string): string =>
   direction === 'ingress' ? `ingress traffic to ${who}` : `egress traffic from ${who}`
 
-function describeNamespaced(policy: KubernetesNetworkPolicy): string {
+function describeNamespaced(policy: Namespaced): string {
   const who = kubernetesSubject(policy)
   const namespace = policy.metadata.namespace ?? ''
   const aspects = DIRECTIONS.filter(direction => isOn(policy, direction)).map(direction => ({
@@ -94,7 +99,7 @@ export function kubernetesWarnings(policy: Policy, pods?: readonly Pod[]): Probl
   if (!pods) return found
   const subject = pods.filter(pod => subjectMeans(policy, pod))
   if (subject.length === 0) {
-    const path = policy.kind === 'KubernetesNetworkPolicy' ? 'spec.podSelector' : 'spec.subject'
+    const path = policy.kind !== 'KubernetesClusterNetworkPolicy' ? 'spec.podSelector' : 'spec.subject'
     found.push({ path, message: 'selects no pod at present: the policy has no effect until one comes' })
   }
   for (const direction of DIRECTIONS)
@@ -104,7 +109,7 @@ export function kubernetesWarnings(policy: Policy, pods?: readonly Pod[]): Probl
 
 function switchedOff(policy: Policy, direction: Direction): Problem[] {
   const rules = policy.spec[direction] ?? []
-  if (policy.kind !== 'KubernetesNetworkPolicy' || rules.length === 0 || isOn(policy, direction)) return []
+  if (policy.kind === 'KubernetesClusterNetworkPolicy' || rules.length === 0 || isOn(policy, direction)) return []
   const message = `${plural(rules.length, `${direction} rule`)} without effect: spec.policyTypes is ${policy.spec.policyTypes.join(', ')}`
   return [{ path: `spec.${direction}`, message, fix: `add ${typeOf(direction)} to spec.policyTypes` }]
 }
@@ -117,7 +122,7 @@ type Rule = {
 }
 
 function rulesOf(policy: Policy, direction: Direction): Rule[] {
-  if (policy.kind === 'KubernetesNetworkPolicy') {
+  if (policy.kind !== 'KubernetesClusterNetworkPolicy') {
     return kubernetesRules(policy, direction).map(({ index, peers, ports }) => ({
       index,
       peers,
@@ -136,7 +141,7 @@ function rulesOf(policy: Policy, direction: Direction): Rule[] {
 type Pods = { readonly pods: readonly Pod[]; readonly subject: readonly Pod[] }
 
 function meansNobody(policy: Policy, direction: Direction, { pods, subject }: Pods): Problem[] {
-  const namespace = policy.kind === 'KubernetesNetworkPolicy' ? policy.metadata.namespace : undefined
+  const namespace = policy.kind !== 'KubernetesClusterNetworkPolicy' ? policy.metadata.namespace : undefined
   return rulesOf(policy, direction).flatMap(({ index, peers, names }) => {
     const path = `spec.${direction}[${index}]`
     const byAddress = peers.some(peer => peer.ipBlock ?? peer.networks)

@@ -32,6 +32,8 @@ export const FELIX_USED = [
   'interfaceExclude',
   'iptablesNATOutgoingInterfaceFilter',
   'natOutgoingExclusions',
+  'natOutgoingAddress',
+  'natPortRange',
   'nodeSelector',
 ] as const satisfies readonly (keyof FelixConfiguration['spec'])[]
 

@@ -1,7 +1,9 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
-import { isKubernetes } from '../oracle/order.ts'
+import { hostsOf } from '../oracle/members.ts'
+import { appliesTo, isKubernetes } from '../oracle/order.ts'
 import { type Direction, splitKey } from '../resources/cause.ts'
+import { derived } from '../resources/derive.ts'
 import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
   type EndpointSlice,
@@ -17,6 +19,7 @@ import {
   type Resource,
   type Snapshot,
   type StagedGlobalNetworkPolicy,
+  type StagedKubernetesNetworkPolicy,
   type StagedNetworkPolicy,
   type Tier,
 } from '../resources/resource.ts'
@@ -31,6 +34,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   GlobalNetworkPolicy: 'Global network policy',
   StagedNetworkPolicy: 'Staged network policy',
   StagedGlobalNetworkPolicy: 'Staged global network policy',
+  StagedKubernetesNetworkPolicy: "Staged Kubernetes' network policy",
   Tier: 'Tier',
   NetworkSet: 'Network set',
   GlobalNetworkSet: 'Global network set',
@@ -59,27 +63,34 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
   const where = namespace === '' ? '' : ` ${verb === 'deleted' ? 'from' : 'in'} namespace '${namespace}'`
   const head = `${NOUNS[resource.kind]} '${name}' ${verb === 'valid' ? 'is valid' : verb}${where}.`
   const body = verb === 'deleted' ? farewell(resource) : describe(resource, snapshot)
-  return body === '' ? head : `${head} ${body}`
+  const hosts =
+    verb !== 'deleted' && snapshot && resource.kind === 'GlobalNetworkPolicy' ? alsoHosts(resource, snapshot) : ''
+  return [head, body, hosts].filter(text => text !== '').join(' ')
 }
 
-const isStaged = (resource: Resource): resource is StagedNetworkPolicy | StagedGlobalNetworkPolicy =>
-  resource.kind === 'StagedNetworkPolicy' || resource.kind === 'StagedGlobalNetworkPolicy'
+type Staged = StagedNetworkPolicy | StagedGlobalNetworkPolicy | StagedKubernetesNetworkPolicy
+
+const isStaged = (resource: Resource): resource is Staged =>
+  resource.kind === 'StagedNetworkPolicy' ||
+  resource.kind === 'StagedGlobalNetworkPolicy' ||
+  resource.kind === 'StagedKubernetesNetworkPolicy'
 
 function farewell(resource: Resource): string {
+  if (isStaged(resource)) return 'It was never enforced.'
   if (isKubernetes(resource)) return `It no longer applies to ${kubernetesSubject(resource)}.`
-  if (!isTieredPolicy(resource)) return ''
-  return isStaged(resource) ? 'It was never enforced.' : `It no longer applies to ${subject(resource)}.`
+  return isTieredPolicy(resource) ? `It no longer applies to ${subject(resource)}.` : ''
 }
 
 /** A staged policy in the words of the enforced one, after a word that it is none. */
-function describeStaged(resource: StagedNetworkPolicy | StagedGlobalNetworkPolicy, snapshot?: Snapshot): string {
+function describeStaged(resource: Staged, snapshot?: Snapshot): string {
   const { name } = resource.metadata
-  const kind = resource.kind === 'StagedNetworkPolicy' ? 'NetworkPolicy' : 'GlobalNetworkPolicy'
+  const kind = resource.kind.slice('Staged'.length)
   const why = 'see `gingham why` for what it would change'
   if (resource.spec.stagedAction === 'Delete') {
     return `It is not enforced. Enforced, it would delete ${kind} '${name}': ${why}.`
   }
-  return `It is not enforced: ${why}. Enforced, it would say: ${describePolicy(resource, snapshot)}`
+  const said = isKubernetes(resource) ? describeKubernetes(resource) : describePolicy(resource, snapshot)
+  return `It is not enforced: ${why}. Enforced, it would say: ${said}`
 }
 
 function describe(resource: Resource, snapshot: Snapshot | undefined): string {
@@ -89,6 +100,7 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describePolicy(resource, snapshot)
     case 'StagedNetworkPolicy':
     case 'StagedGlobalNetworkPolicy':
+    case 'StagedKubernetesNetworkPolicy':
       return describeStaged(resource, snapshot)
     case 'Tier':
       return describeTier(resource)
@@ -113,6 +125,16 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
 
 const isGlobal = (policy: Policy): policy is GlobalNetworkPolicy | StagedGlobalNetworkPolicy =>
   policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
+
+/** A global policy for pods is easily one for nodes too, and that must not be found out by being locked out. */
+function alsoHosts(policy: GlobalNetworkPolicy, snapshot: Snapshot): string {
+  const { preDNAT, doNotTrack } = policy.spec
+  const applies = appliesTo(policy)
+  const governed = hostsOf(derived(snapshot)).filter(host => applies(host.labels))
+  if (governed.length === 0 || preDNAT || doNotTrack) return ''
+  const names = governed.map(host => host.name.slice('HostEndpoint '.length))
+  return `It governs ${plural(governed.length, 'host endpoint')} too: ${list(names)}.`
+}
 
 function describeHost({ spec }: HostEndpoint): string {
   const { node, interfaceName, expectedIPs = [], profiles = [] } = spec

@@ -52,11 +52,11 @@ export function survey(snapshot: Snapshot): Survey {
 
 /** What has no effect, with the place in the resource. Without a survey only what the resource itself shows. */
 export function warnings(resource: Resource, surroundings?: Survey): Problem[] {
+  // A deletion selects nothing and has no rules, as it should.
+  if ('spec' in resource && 'stagedAction' in resource.spec && resource.spec.stagedAction === 'Delete') return []
   if (isKubernetes(resource)) return kubernetesWarnings(resource, surroundings?.pods)
   if (resource.kind === 'Service' && surroundings) return withoutEndpoints(resource, surroundings)
   if (!isTieredPolicy(resource)) return withoutEffect(resource)
-  // A deletion selects nothing and has no rules, as it should.
-  if ('stagedAction' in resource.spec && resource.spec.stagedAction === 'Delete') return []
   const found = [...switchedOff(resource), ...neverReached(resource)]
   if (!surroundings) return found
   return [...found, ...matchesNothing(resource, surroundings), ...untrackedEverywhere(resource, surroundings)]

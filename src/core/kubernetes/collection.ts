@@ -6,12 +6,16 @@ import { GROUP, VERSION } from './crd.ts'
 import { IPAM_COLLECTIONS, type IpamCollection } from './ipam-objects.ts'
 import { IPAM_SCHEMAS } from './ipam-schema.ts'
 import { calicoNode } from './node.ts'
+import { METADATA_ANNOTATION, unwrapMetadata } from './older-metadata.ts'
 import { slimPod } from './slim-pod.ts'
 
 export type Place = { readonly name: string; readonly namespace?: string | undefined }
 
 /** How values get there: as whole objects; as annotations of a node or a pod; or not at all, for others write them. */
 export type Writing = 'object' | 'node' | 'pod' | 'never'
+
+/** `slim`: as small as it can be for whoever keeps many. `whole`: with what only a person or a later write wants. */
+export type Detail = 'whole' | 'slim'
 
 export type Value = { readonly key: string; readonly text: string }
 
@@ -24,17 +28,18 @@ export type Collection = {
   readonly writing: Writing
   /** The object of a key; undefined for a key that cannot be one. */
   readonly placeOf: (key: string) => Place | undefined
+  /** The field selector that leaves what lies below a prefix, if there is one; some API servers do not know it. */
+  readonly selector?: (prefix: string) => string | undefined
   readonly parse: (text: string) => JsonObject
-  /**
-   * The key and value of an object; undefined for one that does not belong here. `whole` keeps what only a person or a
-   * later write wants; without it a value is as small as it can be for whoever keeps many.
-   */
-  readonly decode: (object: JsonObject, detail: 'whole' | 'slim') => Value | undefined
+  /** The key and value of an object; undefined for one that does not belong here. */
+  readonly decode: (object: JsonObject, detail: Detail) => Value | undefined
   /** The object of a value, as JSON without a resource version. For `object` only. */
   readonly encode: (key: string, text: string) => JsonObject
 }
 
-const METADATA_ANNOTATION = 'projectcalico.org/metadata'
+const TIERED: readonly string[] = TIERED_KINDS
+/** Where the older group has another name. */
+const OLDER_PLURALS: { readonly [kind in Kind]?: string } = { IPAMConfiguration: 'ipamconfigs' }
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration'
 /** What the API server keeps for itself. */
 const SERVER_FIELDS = ['managedFields', 'selfLink', 'generation']
@@ -48,7 +53,7 @@ function withoutAnnotation(metadata: JsonObject, name: string): JsonObject {
   return annotations[name] === undefined ? metadata : { ...metadata, annotations: without(annotations, [name]) }
 }
 
-function plainMetadata(object: JsonObject, detail: 'whole' | 'slim'): JsonObject {
+function plainMetadata(object: JsonObject, detail: Detail): JsonObject {
   const metadata = without(fieldsOf(object.metadata), SERVER_FIELDS)
   return detail === 'whole' ? metadata : withoutAnnotation(metadata, LAST_APPLIED)
 }
@@ -58,12 +63,16 @@ const plainJson = (text: string): JsonObject => fieldsOf(JSON.parse(text) as Jso
 /** `/apis/GROUP/VERSION`, or `/api/v1` for the kinds without a group. */
 const rootOf = (apiVersion: string): string => (apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`)
 
+/** The group that Calico's kinds are kept in: its own API, or the older one, which wraps metadata and is only read. */
+export type ApiGroup = 'projectcalico.org/v3' | 'crd.projectcalico.org/v1'
+
 /** A kind whose name another one has taken here goes by its own in the API. */
 const API_PLURALS: { readonly [K in Kind]?: string } = { KubernetesNetworkPolicy: 'networkpolicies' }
 
-function resourceCollection(kind: Kind): Collection {
+function resourceCollection(kind: Kind, group: ApiGroup): Collection {
   const { apiVersion, plural, namespaced, storePrefix: prefix } = KINDS[kind]
   const ours = apiVersion === `${GROUP}/${VERSION}`
+  const older = ours && group === 'crd.projectcalico.org/v1'
   const isNode = kind === 'Node'
   const placeOf = (key: string): Place | undefined => {
     const [first, second, ...more] = key.startsWith(prefix) ? key.slice(prefix.length).split('/') : []
@@ -76,40 +85,46 @@ function resourceCollection(kind: Kind): Collection {
     return `${prefix}${namespaced ? `${namespace}/` : ''}${name}`
   }
   return {
-    root: isNode ? '/api/v1' : rootOf(apiVersion),
-    plural: API_PLURALS[kind] ?? plural,
+    root: isNode ? '/api/v1' : rootOf(ours ? group : apiVersion),
+    plural: (older ? OLDER_PLURALS[kind] : API_PLURALS[kind]) ?? plural,
     namespaced,
     prefix,
-    writing: isNode ? 'node' : kind === 'Pod' ? 'pod' : ours ? 'object' : 'never',
+    writing: isNode ? 'node' : kind === 'Pod' ? 'pod' : ours && !older ? 'object' : 'never',
     placeOf,
     parse: plainJson,
     decode: (object, detail) => {
       const key = keyOf(fieldsOf(object.metadata))
       if (key === undefined) return undefined
       if (isNode) return { key, text: JSON.stringify(calicoNode(object)) }
-      const whole = { ...object, kind, apiVersion, metadata: plainMetadata(object, detail) }
+      const plain = plainMetadata(object, detail)
+      const metadata = older ? unwrapMetadata(plain, TIERED.includes(kind)) : plain
+      const whole = { ...object, kind, apiVersion, metadata }
       return { key, text: JSON.stringify(kind === 'Pod' && detail === 'slim' ? slimPod(whole) : whole) }
     },
     encode: (key, text) => {
       const object = plainJson(text)
       const plain = without(fieldsOf(object.metadata), [...SERVER_FIELDS, 'resourceVersion'])
       // In etcd the name of a policy is written once more; here the object has its own.
-      const tiered: readonly string[] = TIERED_KINDS
-      const metadata = tiered.includes(kind) ? withoutAnnotation(plain, METADATA_ANNOTATION) : plain
+      const metadata = TIERED.includes(kind) ? withoutAnnotation(plain, METADATA_ANNOTATION) : plain
       // The key says where it goes.
       return { ...object, metadata: { ...metadata, ...(placeOf(key) as JsonObject | undefined) } }
     },
   }
 }
 
-function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection): Collection {
-  const apiVersion = `${GROUP}/${VERSION}`
+function ipamCollection(
+  { kind, prefix, nameOf, selector, encode, decode }: IpamCollection,
+  apiVersion: ApiGroup,
+): Collection {
+  const older = apiVersion === 'crd.projectcalico.org/v1'
   return {
     root: rootOf(apiVersion),
     plural: IPAM_SCHEMAS[kind].plural,
     namespaced: false,
     prefix,
     writing: 'object',
+    // The older definitions have no selectable fields.
+    ...(selector && !older ? { selector } : {}),
     placeOf: key => {
       const name = nameOf(key)
       return name === undefined ? undefined : { name }
@@ -117,7 +132,9 @@ function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection
     parse: text => fieldsOf(parseJson(text)),
     decode: object => decode(fieldsOf(object.spec)),
     encode: (key, text) => {
-      const { name, spec, labels } = encode(key, text)
+      const { name, spec: plain, labels } = encode(key, text)
+      // The older group has the flag of an affinity as a text.
+      const spec = older && kind === 'BlockAffinity' ? { ...plain, deleted: String(plain.deleted) } : plain
       return { apiVersion, kind, metadata: { name, ...(labels ? { labels } : {}) }, spec }
     },
   }
@@ -126,21 +143,14 @@ function ipamCollection({ kind, prefix, nameOf, encode, decode }: IpamCollection
 /** The endpoints of pods are derived from pods, wherever they are asked for: no collection holds them. */
 const DERIVED: readonly Kind[] = ['WorkloadEndpoint']
 
-export const COLLECTIONS: readonly Collection[] = [
-  ...KIND_NAMES.filter(kind => !DERIVED.includes(kind)).map(resourceCollection),
-  ...IPAM_COLLECTIONS.map(ipamCollection),
+/** All collections of a cluster that keeps Calico's kinds in this group. */
+export const collectionsIn = (group: ApiGroup): readonly Collection[] => [
+  ...KIND_NAMES.filter(kind => !DERIVED.includes(kind)).map(kind => resourceCollection(kind, group)),
+  ...IPAM_COLLECTIONS.map(collection => ipamCollection(collection, group)),
 ]
 
 /** Text that keeps integers of 64 bits. */
 export const printObject = (object: JsonObject): string => printJson(object)
-
-/** The collection that a key or a longer prefix lies in. */
-export const collectionOf = (key: string): Collection | undefined =>
-  COLLECTIONS.find(({ prefix }) => key.startsWith(prefix))
-
-/** The collections below a prefix. */
-export const collectionsUnder = (prefix: string): readonly Collection[] =>
-  COLLECTIONS.filter(collection => collection.prefix.startsWith(prefix))
 
 /** The path of a collection, of one namespace of it, or of one object. */
 export function apiPath({ root, plural }: Collection, { namespace, name }: Partial<Place> = {}): string {

@@ -21,6 +21,8 @@ export type IpamCollection = {
   readonly prefix: string
   /** The name of the object under a key; undefined for a key that is none of these. */
   readonly nameOf: (key: string) => string | undefined
+  /** The field selector that leaves what lies below a prefix, if there is one. */
+  readonly selector?: (prefix: string) => string | undefined
   readonly encode: (key: string, text: string) => IpamObject
   /** Undefined for an object that is not of this collection. */
   readonly decode: (spec: JsonObject) => { readonly key: string; readonly text: string } | undefined
@@ -99,6 +101,11 @@ const affinities = (type: 'host' | 'virtual'): IpamCollection => {
     nameOf: key => {
       const [owner, cidr] = [ownerOfKey(key), cidrOfKey(key)]
       return key.startsWith(prefix) && owner && cidr ? objectName(nodeOf(owner), cidr) : undefined
+    },
+    // A node asks for its own at each allocation; a cluster has one for each block.
+    selector: longer => {
+      const [node, ...more] = longer.slice(prefix.length).split('/')
+      return node && more.length > 0 ? `spec.node=${node}` : undefined
     },
     encode: (key, text) => {
       const [node, cidr] = [nodeOf(ownerOfKey(key)!), cidrOfKey(key)!]

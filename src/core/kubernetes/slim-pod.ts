@@ -7,18 +7,20 @@ const pick = (value: Json | undefined, names: readonly string[]): JsonObject =>
     ? Object.fromEntries(names.flatMap(name => (value[name] === undefined ? [] : [[name, value[name]]])))
     : {}
 
-const METADATA = [
-  ...['name', 'namespace', 'uid', 'resourceVersion', 'creationTimestamp', 'deletionTimestamp', 'labels', 'annotations'],
-]
+const METADATA = ['name', 'namespace', 'resourceVersion', 'deletionTimestamp', 'labels', 'annotations']
 /** Annotations are kept when their domain is of networking; what other programs note on pods can be large. */
 const ANNOTATIONS =
   /^(?:[a-z0-9.-]*\.)?(?:projectcalico\.org|cni\.cncf\.io|v1\.cni\.cncf\.io|kubernetes\.io|amazonaws\.com)\//
 
-function slimMetadata(value: Json | undefined): JsonObject {
+/** Repeat what the status says, once it says it. That they are empty tells that the pod is torn down. */
+const ADDRESSES = ['cni.projectcalico.org/podIP', 'cni.projectcalico.org/podIPs']
+
+function slimMetadata(value: Json | undefined, hasAddresses: boolean): JsonObject {
   const metadata = pick(value, METADATA)
   const { annotations, ...rest } = metadata
   if (!isObject(annotations)) return rest
-  const kept = Object.entries(annotations).filter(([name]) => ANNOTATIONS.test(name))
+  const repeats = (name: string, text: Json): boolean => hasAddresses && text !== '' && ADDRESSES.includes(name)
+  const kept = Object.entries(annotations).filter(([name, text]) => ANNOTATIONS.test(name) && !repeats(name, text))
   return kept.length > 0 ? { ...rest, annotations: Object.fromEntries(kept) } : rest
 }
 
@@ -33,16 +35,18 @@ function slimContainers(value: Json | undefined): Json[] {
 
 export function slimPod(pod: JsonObject): JsonObject {
   const spec = isObject(pod.spec) ? pod.spec : {}
+  const status = pick(pod.status, ['phase', 'podIP', 'podIPs'])
+  const hasAddresses = Array.isArray(status.podIPs) && status.podIPs.length > 0
   const [containers, initContainers] = [slimContainers(spec.containers), slimContainers(spec.initContainers)]
   return {
     kind: 'Pod',
     apiVersion: 'v1',
-    metadata: slimMetadata(pod.metadata),
+    metadata: slimMetadata(pod.metadata, hasAddresses),
     spec: {
       ...pick(spec, ['nodeName', 'hostNetwork', 'serviceAccountName']),
       ...(containers.length > 0 ? { containers } : {}),
       ...(initContainers.length > 0 ? { initContainers } : {}),
     },
-    status: pick(pod.status, ['phase', 'podIP', 'podIPs']),
+    status: hasAddresses ? pick(status, ['phase', 'podIPs']) : status,
   }
 }

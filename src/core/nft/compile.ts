@@ -2,6 +2,8 @@
 // field needs come first, once; ranges of host-order values are compared in big-endian; an anonymous set of several values
 // becomes a set of the kernel's, one of a single value a plain comparison.
 
+import { familyOf, toBytes } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 import { Reader } from '../netlink/bytes.ts'
 import { compareBytes, isRange, scalarBytes } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
@@ -17,6 +19,10 @@ const REGISTER = 8
 const WITH_PORTS = [6, 17, 33, 132, 136]
 const CMP = { eq: 0, neq: 1, lte: 3, gte: 5 } as const
 const LOG_WARN = 4
+/** Words in a register of the old numbering. */
+const WORDS = 4
+/** NFT_NAT_SNAT, and NF_NAT_RANGE_*; the kernel gives addresses and their flag back also where nft leaves them out. */
+const NAT = { SOURCE: 0, ADDRESS: 1, PORTS: 2 } as const
 const LIMIT_BURST = 5
 const UNITS = { second: 1, minute: 60, hour: 3600, day: 86_400 } as const
 const LEVELS = { warn: 4, notice: 5, info: 6 } as const
@@ -209,9 +215,20 @@ function compileStatement(p: Program, s: Statement): void {
     case 'verdict':
       p.put({ name: 'immediate', dreg: 0, data: { verdict: encodeVerdict(s.verdict) } })
       break
-    case 'masquerade':
-      p.put({ name: 'masq' })
+    case 'masquerade': {
+      const ports = putPorts(p, REGISTER, s.ports)
+      p.put({ name: 'masq', ...(s.ports && { flags: NAT.PORTS }), ...ports })
       break
+    }
+    case 'snat': {
+      const four = familyOf(s.to) === 4
+      p.put({ name: 'immediate', dreg: REGISTER, data: { value: toBytes(s.to) } })
+      const ports = putPorts(p, REGISTER + WORDS, s.ports)
+      const flags = NAT.ADDRESS | (s.ports ? NAT.PORTS : 0)
+      const addrs = { addrMin: REGISTER, addrMax: REGISTER }
+      p.put({ name: 'nat', type: NAT.SOURCE, family: four ? 2 : 10, ...addrs, ...ports, flags })
+      break
+    }
     case 'notrack':
       p.put({ name: 'notrack' })
       break
@@ -219,6 +236,15 @@ function compileStatement(p: Program, s: Statement): void {
       p.reject()
       break
   }
+}
+
+/** Loads the ports, which start a register of four words each, as nft does. */
+function putPorts(p: Program, first: number, ports: PortRange | undefined): { protoMin?: number; protoMax?: number } {
+  if (!ports) return {}
+  const last = ports.first === ports.last ? first : first + WORDS
+  p.put({ name: 'immediate', dreg: first, data: { value: scalarBytes('inet_service', ports.first) } })
+  if (last !== first) p.put({ name: 'immediate', dreg: last, data: { value: scalarBytes('inet_service', ports.last) } })
+  return { protoMin: first, protoMax: last }
 }
 
 type Match = Extract<Statement, { kind: 'match' }>

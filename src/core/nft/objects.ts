@@ -3,6 +3,7 @@
 //
 // A table is a value too: its sets and chains, each with a canonical print. Comparing two prints compares two objects.
 import type { Addr } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 
 /** A type of data in a set's key or value; nft's own words. */
 export type DataType =
@@ -124,7 +125,9 @@ export type Statement =
       readonly level?: 'info' | 'notice' | 'warn'
     }
   | { readonly kind: 'verdict'; readonly verdict: Verdict }
-  | { readonly kind: 'masquerade' }
+  /** `ports`: of the source, afterwards; nft takes them only behind a question for a protocol that has some. */
+  | { readonly kind: 'masquerade'; readonly ports?: PortRange }
+  | { readonly kind: 'snat'; readonly to: Addr; readonly ports?: PortRange }
   | { readonly kind: 'notrack' }
   | { readonly kind: 'reject' }
 

@@ -1,6 +1,7 @@
 // The kernel's expressions back into statements. A rule counts as understood only if compiling what was understood gives
 // the very same expressions again: whatever this file may get wrong shows as "not understood", never as another rule.
 
+import { type Addr, fromBytes } from '../net/addr.ts'
 import { DecodeError, fromUtf8, Reader } from '../netlink/bytes.ts'
 import { type AnonymousSet, type Compiled, compile, type FindSet, mergeComparisons } from './compile.ts'
 import { compareBytes } from './elements.ts'
@@ -82,6 +83,8 @@ class Recogniser {
   readonly #implied: boolean
   readonly #statements: Statement[] = []
   #at = 0
+  /** Values in registers, for a translation. */
+  readonly #loaded = new Map<number, Uint8Array>()
   #nfproto: number | undefined
   #l4proto: number | undefined
   /** How many of the last statements are questions about protocols that the next field may imply. */
@@ -137,7 +140,11 @@ class Recogniser {
         break
       case 'masq':
         this.#at++
-        this.#push({ kind: 'masquerade' })
+        this.#push({ kind: 'masquerade', ...this.#ports(e) })
+        break
+      case 'nat':
+        this.#at++
+        this.#push({ kind: 'snat', to: this.#to(e), ...this.#ports(e) })
         break
       case 'notrack':
         this.#at++
@@ -162,12 +169,30 @@ class Recogniser {
       this.#push({ kind: 'verdict', verdict: decodeVerdict(e.data.verdict) })
       return
     }
+    // What a translation takes from registers comes before it.
+    if (['immediate', 'nat', 'masq'].includes(this.#next()?.name ?? '')) {
+      this.#loaded.set(e.dreg ?? 0, e.data?.value ?? new Uint8Array())
+      return
+    }
     const field = this.#written()
     this.#push({
       kind: 'set',
       field,
       value: Number(takeScalar(new Reader(e.data?.value ?? new Uint8Array()), FIELDS[field].type)),
     })
+  }
+
+  #ports({ protoMin, protoMax }: Named<'masq'> | Named<'nat'>): { ports?: { first: number; last: number } } {
+    if (protoMin === undefined) return {}
+    const port = (register: number): number =>
+      Number(takeScalar(new Reader(this.#loaded.get(register) ?? new Uint8Array(2)), 'inet_service'))
+    return { ports: { first: port(protoMin), last: port(protoMax ?? protoMin) } }
+  }
+
+  #to({ addrMin = 0, family }: Named<'nat'>): Addr {
+    const value = this.#loaded.get(addrMin)
+    if (value?.length !== (family === 2 ? 4 : 16)) throw new DecodeError('a translation to no address', 0)
+    return fromBytes(value)
   }
 
   /** The field that the register is written to. */

@@ -19,14 +19,19 @@ import {
   type PolicyPeer,
   type PolicyPort,
 } from '../resources/kinds/kubernetes-policy.ts'
-import type { KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy, Snapshot } from '../resources/resource.ts'
+import type {
+  KubernetesClusterNetworkPolicy,
+  KubernetesNetworkPolicy,
+  Snapshot,
+  StagedKubernetesNetworkPolicy,
+} from '../resources/resource.ts'
 import type { Case } from './criteria.ts'
 import type { Failure } from './decision.ts'
 import { blockHolds, hasNamedPort, type Pod, podsAmong, selectorHolds } from './kubernetes-pods.ts'
 import { clusterPeerText, peerText, portText, protocolText, ruleText } from './kubernetes-words.ts'
 import type { NamedPort } from './members.ts'
 
-export type KubernetesPolicy = KubernetesNetworkPolicy | KubernetesClusterNetworkPolicy
+export type KubernetesPolicy = KubernetesNetworkPolicy | StagedKubernetesNetworkPolicy | KubernetesClusterNetworkPolicy
 
 /** A rule and what became of it. */
 export type Verdict = {
@@ -38,7 +43,7 @@ export type Verdict = {
 
 /** Whether a policy governs a pod, whatever the direction. A subject with both fields is that of its namespaces. */
 export function subjectMeans(policy: KubernetesPolicy, pod: Pod): boolean {
-  if (policy.kind === 'KubernetesNetworkPolicy') {
+  if (policy.kind !== 'KubernetesClusterNetworkPolicy') {
     return pod.namespace === policy.metadata.namespace && selectorHolds(policy.spec.podSelector, pod.labels)
   }
   const { namespaces, pods } = policy.spec.subject
@@ -48,7 +53,7 @@ export function subjectMeans(policy: KubernetesPolicy, pod: Pod): boolean {
 
 /** Whether it says anything in a direction: a NetworkPolicy by its policyTypes, the other by having rules that stand. */
 export function speaksOf(policy: KubernetesPolicy, direction: Direction): boolean {
-  if (policy.kind === 'KubernetesNetworkPolicy') {
+  if (policy.kind !== 'KubernetesClusterNetworkPolicy') {
     return policy.spec.policyTypes.includes(direction === 'ingress' ? 'Ingress' : 'Egress')
   }
   return clusterRules(policy, direction).some(rule => rule.problems.length === 0 || rule.action !== 'Accept')
@@ -61,7 +66,7 @@ export function kubernetesVerdicts(
   { resources, judged }: { readonly resources: Snapshot; readonly judged: Case },
 ): Verdict[] {
   const sight = look(resources, direction, judged)
-  return policy.kind === 'KubernetesNetworkPolicy'
+  return policy.kind !== 'KubernetesClusterNetworkPolicy'
     ? kubernetesRules(policy, direction).map(rule => ofNamespaced(rule, policy.metadata.namespace ?? '', sight))
     : clusterRules(policy, direction).map(rule => ofCluster(rule, sight))
 }

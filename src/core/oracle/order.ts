@@ -47,7 +47,9 @@ export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
 export type Policy = TieredPolicy | KubernetesPolicy
 
 export const isKubernetes = (resource: Resource): resource is KubernetesPolicy =>
-  resource.kind === 'KubernetesNetworkPolicy' || resource.kind === 'KubernetesClusterNetworkPolicy'
+  resource.kind === 'KubernetesNetworkPolicy' ||
+  resource.kind === 'StagedKubernetesNetworkPolicy' ||
+  resource.kind === 'KubernetesClusterNetworkPolicy'
 
 /** `staged`: what would be if the staged policies were enforced, each in the place of the one of its name. */
 export type View = 'enforced' | 'staged'
@@ -63,7 +65,11 @@ function allPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
     ),
   ]
   if (view === 'enforced') return enforced
-  const staged = [...ofKind(resources, 'StagedNetworkPolicy'), ...ofKind(resources, 'StagedGlobalNetworkPolicy')]
+  const staged = [
+    ...ofKind(resources, 'StagedNetworkPolicy'),
+    ...ofKind(resources, 'StagedGlobalNetworkPolicy'),
+    ...ofKind(resources, 'StagedKubernetesNetworkPolicy'),
+  ]
   const replaced = new Set(staged.map(policy => enforcedKey(keyOf(policy))))
   return [
     ...enforced.filter(policy => !replaced.has(keyOf(policy))),
@@ -100,12 +106,12 @@ const CLUSTER_TIERS: ReadonlyMap<string | undefined, string> = new Map([
 
 /** Kubernetes' policies of namespaces stand in tier default, at order 1000. */
 function tierOf(policy: Policy): string {
-  if (policy.kind === 'KubernetesNetworkPolicy') return 'default'
-  return policy.kind === 'KubernetesClusterNetworkPolicy' ? CLUSTER_TIERS.get(policy.spec.tier)! : policy.spec.tier
+  if (!isKubernetes(policy)) return policy.spec.tier
+  return policy.kind === 'KubernetesClusterNetworkPolicy' ? CLUSTER_TIERS.get(policy.spec.tier)! : 'default'
 }
 function orderOf(policy: Policy): number | undefined {
-  if (policy.kind === 'KubernetesNetworkPolicy') return 1000
-  return policy.kind === 'KubernetesClusterNetworkPolicy' ? policy.spec.priority : policy.spec.order
+  if (!isKubernetes(policy)) return policy.spec.order
+  return policy.kind === 'KubernetesClusterNetworkPolicy' ? policy.spec.priority : 1000
 }
 
 const tieName = ({ kind, metadata }: Policy): string =>

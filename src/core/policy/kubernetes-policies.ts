@@ -16,7 +16,11 @@ import {
 import { cidrOf, kubernetesRules, type PolicyPeer, type PolicyPort } from '../resources/kinds/kubernetes-policy.ts'
 import type { LabelSelector } from '../resources/kinds/label-selector.ts'
 import { ORCHESTRATOR_LABEL } from '../resources/kinds/workload-endpoint.ts'
-import type { KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy } from '../resources/resource.ts'
+import type {
+  KubernetesClusterNetworkPolicy,
+  KubernetesNetworkPolicy,
+  StagedKubernetesNetworkPolicy,
+} from '../resources/resource.ts'
 import { ALL, and, equals, has, inSet, not, prefixKeys, type Selector } from '../selector/selector.ts'
 import type { Entity, Policy, Ports, Rule } from './model.ts'
 import { NAMESPACE } from './rules.ts'
@@ -27,8 +31,10 @@ export const KUBERNETES_ORDER = 1000
 /** A policy, and what of it is not enforced as it was meant. */
 export type Converted = { readonly policy: Policy; readonly problem?: string }
 
-export function kubernetesPolicyOf(resource: KubernetesNetworkPolicy | KubernetesClusterNetworkPolicy): Converted {
-  return resource.kind === 'KubernetesNetworkPolicy' ? namespacedPolicy(resource) : clusterPolicy(resource)
+type Namespaced = KubernetesNetworkPolicy | StagedKubernetesNetworkPolicy
+
+export function kubernetesPolicyOf(resource: Namespaced | KubernetesClusterNetworkPolicy): Converted {
+  return resource.kind !== 'KubernetesClusterNetworkPolicy' ? namespacedPolicy(resource) : clusterPolicy(resource)
 }
 
 const IS_POD = equals(ORCHESTRATOR_LABEL, 'k8s')
@@ -149,7 +155,7 @@ const alternatives = ({ ref, action, peers, services }: Meaning): Rule[] =>
 
 const typeOf = (direction: Direction): 'Ingress' | 'Egress' => (direction === 'ingress' ? 'Ingress' : 'Egress')
 
-function namespacedPolicy(resource: KubernetesNetworkPolicy): Converted {
+function namespacedPolicy(resource: Namespaced): Converted {
   const { metadata, spec, kind } = resource
   const namespace = metadata.namespace ?? ''
   const key = resourceKey(kind, namespace, metadata.name)
@@ -172,6 +178,10 @@ function namespacedPolicy(resource: KubernetesNetworkPolicy): Converted {
     hooks: ['host'],
     types: DIRECTIONS.filter(direction => spec.policyTypes.includes(typeOf(direction))),
     rules: { ingress: of('ingress'), egress: of('egress') },
+    ...(resource.kind === 'StagedKubernetesNetworkPolicy' && {
+      stagedFor: resourceKey('KubernetesNetworkPolicy', namespace, metadata.name),
+      ...(resource.spec.stagedAction === 'Delete' && { deletes: true }),
+    }),
   }
   return { policy, ...(notes.length > 0 && { problem: `${printKey(key)}: ${notes.join('; ')}` }) }
 }

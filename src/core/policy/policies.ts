@@ -169,6 +169,7 @@ export function policiesOf(snapshot: Snapshot): Policies {
   const resources = TIERED_KINDS.flatMap((kind): TieredPolicy[] => [...ofKind(snapshot, kind)])
   const kubernetes = [
     ...ofKind(snapshot, 'KubernetesNetworkPolicy'),
+    ...ofKind(snapshot, 'StagedKubernetesNetworkPolicy'),
     ...ofKind(snapshot, 'KubernetesClusterNetworkPolicy'),
   ]
   const made = [...resources.map(policyOf), ...kubernetes.map(kubernetesPolicyOf)]

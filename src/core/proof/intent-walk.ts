@@ -10,7 +10,7 @@ import type {
   ResolvedRule,
   Stage,
 } from '../calc/intent.ts'
-import { FAMILIES, type Family } from '../net/addr.ts'
+import { FAMILIES, type Family, familyOf } from '../net/addr.ts'
 import { prefixFamily } from '../net/prefix.ts'
 import { hasPorts } from '../net/protocol.ts'
 import {
@@ -23,6 +23,7 @@ import {
   printRule,
 } from '../resources/cause.ts'
 import { CT } from './kernel-walk.ts'
+import { natText } from './program.ts'
 import type { Cls, Dim, Walk } from './space.ts'
 
 export type IntentResult = {
@@ -239,16 +240,20 @@ export class IntentJudge {
     return { verdict: allow && (action === 'Accept' || action === 'Return') ? 'accept' : 'drop', causes }
   }
 
-  masquerade(w: Walk): boolean {
-    const { natInterface } = this.intent.settings
+  /** What becomes of the source of a new packet, in words; undefined if it stays. */
+  masquerade(w: Walk, family: Family): string | undefined {
+    const { natInterface, natAddress, natPorts } = this.intent.settings
     const behind = (name: string): boolean =>
       natInterface === undefined ||
       (natInterface.endsWith('*') ? name.startsWith(natInterface.slice(0, -1)) : name === natInterface)
-    return (
+    const translated =
       w.ask('oif', 'nat', c => behind(c.label)) &&
       w.ask('src', MARKS.masquerade, c => c.memberOf!.has(MARKS.masquerade)) &&
       !w.ask('dst', MARKS.pool, c => c.memberOf!.has(MARKS.pool))
-    )
+    if (!translated) return undefined
+    const to = natAddress !== undefined && familyOf(natAddress) === family ? natAddress : 'masquerade'
+    const hasRange = natPorts && w.ask('proto', 'tcp or udp', c => c.value === 6 || c.value === 17)
+    return natText(to, hasRange ? natPorts : undefined)
   }
 
   #connection(ctState: number): IntentResult | undefined {

@@ -31,7 +31,8 @@ export type KernelResult = {
   /** Comments of the counting rules of our table on the way: logs, then the deciding cause, of each direction. */
   readonly causes: readonly string[]
   readonly path: readonly Hop[]
-  readonly nat?: 'masquerade' | 'translation'
+  /** The first source translation, in words; `translation`: one that is not understood. */
+  readonly nat?: string
   /** Whether connection tracking passes it over from here on. */
   readonly untracked: boolean
   /** The mark that it has at the end; undefined if that is not known. */

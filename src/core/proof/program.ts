@@ -1,6 +1,8 @@
 // Rules as steps that can be walked: the kernel's expressions with their registers followed to where the data come from.
 // Compiled for one family, so that what speaks of the other one falls away. What is not understood becomes a doubt (a
 // test that may go either way) or, where it could decide or change the packet, an unknown verdict; never nothing.
+import { fromNumber } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 import { LookupSet } from './lookup-set.ts'
 import {
   type Base,
@@ -44,7 +46,8 @@ export type Step =
   | { readonly do: 'doubt'; readonly what: string }
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
-  | { readonly do: 'nat'; readonly what: 'masquerade' | 'translation' }
+  /** `translation`: one that is not understood; else as `natText` says it. */
+  | { readonly do: 'nat'; readonly what: string }
   | { readonly do: 'notrack' }
   | { readonly do: 'unknown'; readonly what: string }
 
@@ -201,8 +204,12 @@ class RuleCompiler {
         // What others take out of connection tracking we would have to follow into every later hook.
         return this.#put(this.#c.ours ? { do: 'notrack' } : { do: 'unknown', what: 'the expression notrack' })
       case 'masq':
-        return this.#put({ do: 'nat', what: 'masquerade' })
+        return this.#put({ do: 'nat', what: this.#natText('masquerade', n(2), n(3)) })
       case 'nat':
+        return this.#put({
+          do: 'nat',
+          what: n(1) === 0 ? this.#natText(this.#address(n(3), n(4)), n(5), n(6)) : 'translation',
+        })
       case 'redir':
         return this.#put({ do: 'nat', what: 'translation' })
       default: {
@@ -217,6 +224,25 @@ class RuleCompiler {
         this.#put({ do: 'unknown', what: `the expression ${e.name}` })
       }
     }
+  }
+
+  /** A source translation in words; `translation` if it depends on something. */
+  #natText(to: string | undefined, min: number | undefined, max: number | undefined): string {
+    const ports = [min, max ?? min].map(r => (r === undefined ? undefined : this.#read(r, 2)[0]?.source))
+    const [first, last] = ports
+    if (to === undefined) return 'translation'
+    if (first === undefined) return to
+    if (first.at !== 'const' || last?.at !== 'const') return 'translation'
+    return natText(to, { first: Number(first.value), last: Number(last.value) })
+  }
+
+  #address(min: number | undefined, max: number | undefined): string | undefined {
+    const { family } = this.#c
+    const of = (register: number | undefined): string | undefined => {
+      const [p] = register === undefined ? [] : this.#read(register, family === 4 ? 4 : 16)
+      return p?.source.at === 'const' ? fromNumber(family, BigInt(p.source.value)) : undefined
+    }
+    return of(min) === of(max ?? min) ? of(min) : undefined
   }
 
   #meta(dreg: number | undefined, key: number, sreg: number | undefined) {
@@ -327,6 +353,10 @@ class RuleCompiler {
     this.#load(dreg, [piece({ at: 'found', slot }, model.dataLength)])
   }
 }
+
+/** `masquerade`, or the new source, with the ports if they are given. */
+export const natText = (to: string, ports: PortRange | undefined): string =>
+  ports ? `${to} ports ${ports.first}-${ports.last}` : to
 
 export function ordered(op: number, a: Prim, b: Prim): boolean {
   if (op === CMP.lt) return a < b

@@ -38,6 +38,8 @@ export type ProofOptions = {
 
 type Judged = { readonly kernel: KernelResult; readonly intent: IntentResult }
 
+/** Packets to look at for the chain where the sender's side hands over; the first will do unless host endpoints deny it. */
+const HAND_OVER_TRIES = 1000
 const COMMENT_LENGTH = 120
 /** A cause as the kernel's comment, which is clipped to fit, tells it. */
 const sameCause = (comment: string, cause: string): boolean =>
@@ -222,26 +224,21 @@ class Part {
     }))
   }
 
-  /** The chain that a new packet from outside to some endpoint goes to first. */
+  /**
+   * The chain that looks for the receiver: where a packet ends that the sender's side lets through, to an interface like a
+   * pod's that is nobody's.
+   */
   #handOver(base: ChainProgram): ChainProgram | undefined {
-    const one = (dim: Dim, is: (c: Cls) => boolean): Domain => {
-      const found = this.#domains[dim].members.find(is)
-      return new Domain(found ? [found] : [])
-    }
-    const leg = { hook: 'forward', direction: 'ingress' } as const
-    const endpoints = new Set(this.#judge.intent.endpoints.map(e => e.interfaceName))
-    const box = this.#box({
-      iif: one(
-        'iif',
-        c => c.label !== NO_INTERFACE && !this.#judge.isWorkload(c.label) && !this.#judge.isGuarded(c.label, leg),
-      ),
-      oif: one('oif', c => endpoints.has(c.label)),
-    })
+    const [judge, family] = [this.#judge, this.#family]
+    const endpoints = new Set(judge.intent.endpoints.map(e => e.interfaceName))
+    const nobody = this.#domains.oif.members.find(c => judge.isWorkload(c.label) && !endpoints.has(c.label))
+    if (!nobody) return undefined
+    const own = this.#iif(false).members.filter(c => !judge.isWorkload(c.label))
     let found: ChainProgram | undefined
-    explore([box], { left: 1 }, w => {
-      const result = new KernelWalk(w, { family: this.#family, ctState: CT.new }).run([base])
-      const hop = result.path.find(h => h.verdict.startsWith('goto '))
-      found = hop && base.chains.get(hop.verdict.slice('goto '.length))
+    explore([this.#box({ iif: new Domain(own), oif: new Domain([nobody]) })], { left: HAND_OVER_TRIES }, w => {
+      if (found || judge.forward(w, family, { ctState: CT.new, cut: true }).verdict !== 'cut') return
+      const { verdict, path } = new KernelWalk(w, { family, ctState: CT.new, mark: 0 }).run([base])
+      if (verdict === 'drop' && path.length > 1) found = path.at(-1)!.chain
     })
     return found
   }
@@ -265,8 +262,8 @@ class Part {
       const kernel = this.#walk(w, { accepted }).run(bases)
       const wanted = judge.postrouting(w, family, { ctState, accepted })
       const agree = kernel.verdict === wanted.verdict && sameCauses(kernel.causes, wanted.causes)
-      const masquerades = wanted.verdict === 'accept' && ctState === CT.new && judge.masquerade(w)
-      if (agree && (kernel.nat === 'masquerade') === masquerades && kernel.nat !== 'translation') return
+      const source = wanted.verdict === 'accept' && ctState === CT.new ? judge.masquerade(w, family) : undefined
+      if (agree && kernel.nat === source) return
       this.#suspect('postrouting', w)
     })
   }
@@ -303,8 +300,9 @@ class Part {
   /** What an accepted new packet's source should become and becomes, if that differs. */
   #translation(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
     if (this.#ct !== CT.new || kernel.verdict !== 'accept') return undefined
-    const say = (masqueraded: boolean): string => (masqueraded ? 'masqueraded' : 'not masqueraded')
-    const [wanted, found] = [say(this.#judge.masquerade(w)), say(kernel.nat === 'masquerade')]
+    const say = (nat: string | undefined): string =>
+      nat === undefined ? 'not masqueraded' : nat === 'masquerade' ? 'masqueraded' : `given the source ${nat}`
+    const [wanted, found] = [say(this.#judge.masquerade(w, this.#family)), say(kernel.nat)]
     return wanted === found ? undefined : { wanted, found }
   }
 

@@ -55,7 +55,7 @@ export function walk(ruleset: Ruleset, packet: PlacedPacket, table = NFT_TABLE):
   })
   const [{ result, doubts }] = found as [(typeof found)[number]]
   const { verdict, what = '' } = result
-  const said = { causes: result.causes, masqueraded: result.nat === 'masquerade', path: result.path.map(printHop) }
+  const said = { causes: result.causes, masqueraded: result.nat !== undefined, path: result.path.map(printHop) }
   if (verdict !== 'accept' && verdict !== 'drop') return { verdict: 'not understood', what, ...said }
   if (found.some(f => f.result.verdict !== verdict))
     return { verdict: 'not understood', what: doubts[0] ?? '', ...said }

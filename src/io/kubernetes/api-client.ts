@@ -34,20 +34,19 @@ export type ApiClientOptions = {
   readonly idle?: number
   /** How it waits before it tries again. */
   readonly wait?: (milliseconds: number, signal: AbortSignal) => Promise<unknown>
+  /** The server began to answer (undefined), or ceased to. */
+  readonly onConnection?: (error: Error | undefined) => void
   /** Called for each attempt, with its method and path: for tests and metrics that count them. */
   readonly onRequest?: (method: Method, path: string) => void
-  /** Called whenever the server answered, or, with the error, could not be reached. */
-  readonly onReached?: (error?: Error) => void
 }
-
-type Listener = 'onRequest' | 'onReached'
 
 const closed = (): Error => new Error('the client is closed')
 
 export class ApiClient {
   readonly #credentials: Credentials
-  readonly #options: Required<Omit<ApiClientOptions, Listener>> & Pick<ApiClientOptions, Listener>
+  readonly #options: ApiClientOptions & Required<Omit<ApiClientOptions, 'onRequest' | 'onConnection'>>
   readonly #abort = new AbortController()
+  #answers: boolean | undefined
 
   constructor(credentials: Credentials, options: ApiClientOptions = {}) {
     this.#credentials = credentials
@@ -143,15 +142,23 @@ export class ApiClient {
         },
       })
       request.on('response', response => {
-        this.#options.onReached?.()
+        this.#report(undefined)
         resolve(response)
       })
       request.on('error', error => {
-        if (!this.#abort.signal.aborted) this.#options.onReached?.(error)
+        // Who gives up himself has learned nothing of the server, unless it was time to.
+        if (!signal.aborted || (signal.reason as Error)?.name === 'TimeoutError') this.#report(error)
         reject(error)
       })
       request.end(body)
     })
+  }
+
+  #report(error: Error | undefined): void {
+    const answers = error === undefined
+    if (this.#answers === answers || this.#abort.signal.aborted) return
+    this.#answers = answers
+    this.#options.onConnection?.(error)
   }
 
   #follow(response: IncomingMessage, onLines: StreamHandlers['lines']): Promise<void> {

@@ -22,7 +22,7 @@ function file(spec: object, head: object = { kind: 'CalicoAPIConfig', apiVersion
 const kubernetes = (source: object): Settings => ({ type: 'kubernetes', source }) as Settings
 
 test('the environment chooses the datastore', () => {
-  const of = (env: Record<string, string>) => readSettings({ env: { HOME: folder, ...env } })
+  const of = (env: Record<string, string>) => readSettings({ env: { HOME: folder, ...env }, defaultFile: false })
   assert.deepEqual(of({}), { type: 'embedded' })
   assert.deepEqual(of({ KUBECONFIG }), kubernetes({ kubeconfig: KUBECONFIG, context: undefined }))
   assert.deepEqual(
@@ -66,6 +66,7 @@ test('a config file speaks alone, and --context goes before what it says', () =>
 
 test('an endpoint with certificates or a token is as good as a kubeconfig', async () => {
   const settings = readSettings({
+    defaultFile: false,
     env: { K8S_API_ENDPOINT: 'https://10.0.0.1:6443/', K8S_API_TOKEN: 'secret', K8S_INSECURE_SKIP_TLS_VERIFY: 'true' },
   })
   assert.ok(settings.type === 'kubernetes')

@@ -65,14 +65,16 @@ export type SettingsOptions = {
   readonly env: Environment
   /** `--config`; a file that is named must be there. */
   readonly file?: string | undefined
+  /** Whether the file at calicoctl's default place speaks for this program; it does for a command line. */
+  readonly defaultFile?: boolean
   /** `--context`. */
   readonly context?: string | undefined
 }
 
 /** Throws a `SettingsError`. */
-export function readSettings({ env, file, context }: SettingsOptions): Settings {
+export function readSettings({ env, file, defaultFile = true, context }: SettingsOptions): Settings {
   if (file !== undefined && !existsSync(file)) throw new SettingsError(`Error reading config file: ${file}`)
-  const path = file ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined)
+  const path = file ?? (defaultFile && existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined)
   const values = path === undefined ? fromEnvironment(env) : fromFile(path)
   switch (values.datastoreType) {
     case 'kubernetes':

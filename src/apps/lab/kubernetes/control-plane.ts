@@ -18,6 +18,7 @@ const SERVICE_CIDR = '10.96.0.0/16'
 /** The first address of the service network: the API server as pods see it. */
 const SERVICE_ADDRESS = '10.96.0.1'
 const PATIENCE_MS = 60_000
+const PARTS = ['etcd', 'kube-apiserver', 'relay']
 
 export type ControlPlaneOptions = {
   /** Namespaces are named PREFIX-control-plane. */
@@ -34,21 +35,24 @@ export class ControlPlane {
   readonly kubeconfig: string
   /** Certificates and keys. */
   readonly pki: string
-  readonly #parts: readonly Part[]
+  /** By name, in the order of starting. */
+  readonly #parts: Map<string, Part>
+  readonly #startPart: (name: string) => Part
   readonly #forwarder: Forwarder
 
   private constructor(fields: {
     namespace: string
     kubeconfig: string
     pki: string
-    parts: readonly Part[]
+    startPart: (name: string) => Part
     forwarder: Forwarder
   }) {
     this.namespace = fields.namespace
     this.server = fields.forwarder.url
     this.kubeconfig = fields.kubeconfig
     this.pki = fields.pki
-    this.#parts = fields.parts
+    this.#startPart = fields.startPart
+    this.#parts = new Map(PARTS.map(name => [name, fields.startPart(name)]))
     this.#forwarder = fields.forwarder
   }
 
@@ -63,22 +67,19 @@ export class ControlPlane {
     const pki = folder.folder('pki')
     const address = options.address ?? '127.0.0.1'
     await makeCertificates(pki, [...new Set(['127.0.0.1', address, SERVICE_ADDRESS])])
-    const part = (name: string, command: readonly string[]): Part => startPart(folder, { name, namespace, command })
     const socket = join(folder.path, 'apiserver.sock')
     const relay = fileURLToPath(new URL('relay.ts', import.meta.url))
-    const parts = [
-      part('etcd', [componentPath('etcd'), ...etcdArgs(folder.folder('etcd'))]),
-      part('kube-apiserver', [
-        componentPath('kube-apiserver'),
-        ...apiserverArgs(pki, options.address),
-        ...(options.apiserverArgs ?? []),
-      ]),
-      part('relay', [process.execPath, relay, socket, '127.0.0.1', String(API_PORT)]),
-    ]
+    const apiserver = [...apiserverArgs(pki, options.address), ...(options.apiserverArgs ?? [])]
+    const commands: Readonly<Record<string, readonly string[]>> = {
+      etcd: [componentPath('etcd'), ...etcdArgs(folder.folder('etcd'))],
+      'kube-apiserver': [componentPath('kube-apiserver'), ...apiserver],
+      relay: [process.execPath, relay, socket, '127.0.0.1', String(API_PORT)],
+    }
+    const start = (name: string): Part => startPart(folder, { name, namespace, command: commands[name]! })
     const forwarder = await Forwarder.open(socket)
     const file = join(folder.path, 'kubeconfig')
     writeFileSync(file, kubeconfig(forwarder.url, pki), { mode: 0o600 })
-    const plane = new ControlPlane({ namespace, kubeconfig: file, pki, parts, forwarder })
+    const plane = new ControlPlane({ namespace, kubeconfig: file, pki, startPart: start, forwarder })
     await plane.#ready()
     return plane
   }
@@ -101,7 +102,20 @@ export class ControlPlane {
   /** Ends the forwarding; the processes end with the run folder's. */
   async stop(): Promise<void> {
     this.#forwarder.close()
-    for (const part of this.#parts.toReversed()) await part.stop()
+    for (const part of [...this.#parts.values()].reverse()) await part.stop()
+  }
+
+  /** Ends the API server at once, as a machine that fails does; everything else goes on. */
+  async kill(): Promise<void> {
+    const part = this.#parts.get('kube-apiserver')!
+    process.kill(part.id.pid, 'SIGKILL')
+    await part.ended
+  }
+
+  /** Starts the API server again and waits until it is ready. */
+  async revive(): Promise<void> {
+    this.#parts.set('kube-apiserver', this.#startPart('kube-apiserver'))
+    await this.#ready()
   }
 
   async #ready(): Promise<void> {
@@ -109,13 +123,13 @@ export class ControlPlane {
     const deadline = performance.now() + PATIENCE_MS
     try {
       for (;;) {
-        const dead = this.#parts.find(part => !part.alive())
+        const dead = [...this.#parts.values()].find(part => !part.alive())
         if (dead) throw new Error(`${dead.name} ended:\n${lastLines(dead.log)}`)
         const answer = await client.request('GET', '/readyz').catch(() => undefined)
         if (answer === 'ok') return
         if (performance.now() > deadline) {
           throw new Error(
-            `the API server is not ready after ${PATIENCE_MS / 1000} s:\n${lastLines(this.#parts[1]!.log)}`,
+            `the API server is not ready after ${PATIENCE_MS / 1000} s:\n${lastLines(this.#parts.get('kube-apiserver')!.log)}`,
           )
         }
         await sleep(50)

@@ -5,7 +5,7 @@ import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
-import { type Cause, causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
+import { type Cause, causeVerdict, type Direction, printCause, printRule, splitKey } from '../../resources/cause.ts'
 import { ACCEPT, DROP, goto, is, priority, RETURN, SET_ACCEPT_MARK } from './layout.ts'
 
 /** nft comments hold at most 128 bytes. */
@@ -59,6 +59,28 @@ function stagedRules({ direction, steps }: Outcome): Rule[] {
   ]
 }
 
+/** As the names of Calico's own chains have them. */
+const KIND_WORDS: Readonly<Record<string, string>> = {
+  NetworkPolicy: 'np',
+  GlobalNetworkPolicy: 'gnp',
+  KubernetesNetworkPolicy: 'knp',
+  KubernetesClusterNetworkPolicy: 'kcnp',
+  Profile: 'pro',
+}
+const PREFIX_BYTES = 127
+
+/** The prefix of a line, with what Calico's `%t` (tier), `%k` (kind), `%n` (name) and `%p` (namespace/name) stand for. */
+export function logPrefix(pattern: string, { rule, tier = 'profile' }: Extract<Step, { kind: 'log' }>): string {
+  const { kind, namespace, name } = splitKey(rule.policy)
+  const words: Readonly<Record<string, string>> = {
+    t: tier,
+    k: KIND_WORDS[kind] ?? kind,
+    n: name,
+    p: namespace === '' ? name : `${namespace}/${name}`,
+  }
+  return `${pattern.replace(/%[tknp]/g, code => words[code[1]!]!)}: `.slice(0, PREFIX_BYTES)
+}
+
 /** Where a packet goes on that is allowed. */
 function onward({ direction, hook }: Outcome, decided: boolean): Statement[] {
   switch (hook) {
@@ -89,7 +111,11 @@ function stepRules(step: Step, outcome: Outcome, settings: NodeSettings): Rule[]
     case 'log':
       return [
         {
-          statements: [...when, limitOf(settings.logLimit), { kind: 'log', prefix: settings.logPrefix }],
+          statements: [
+            ...when,
+            limitOf(settings.logLimit),
+            { kind: 'log', prefix: logPrefix(settings.logPrefix, step) },
+          ],
           comment: clip(`Log ${printRule(step.rule)}`),
         },
       ]

@@ -1,7 +1,8 @@
 // The chains that are the same whatever the policies: base chains, what they lead to, and the walk from a row to its outcome.
 // Read `policyTable` in table.ts for the whole road of a packet.
 import type { NodeSettings } from '../../calc/intent.ts'
-import { FAMILIES } from '../../net/addr.ts'
+import { FAMILIES, familyOf } from '../../net/addr.ts'
+import type { PortRange } from '../../net/ports.ts'
 import type { Field, NftChain, Rule, Statement } from '../../nft/objects.ts'
 import { DIRECTIONS } from '../../resources/cause.ts'
 import { hostChains, hostRules, type Uses } from './host-chains.ts'
@@ -137,13 +138,26 @@ const notIn = (field: Field, ref: string): Statement => ({ kind: 'match', fields
 /** Without a pool that masquerades it is not there: a nat chain costs every new connection, also an empty one. */
 const NAT_CHAIN = 'nat_outgoing'
 
-const natChain = ({ natInterface }: NodeSettings): NftChain => ({
+/** The protocols whose source ports a range is for, as in Calico. */
+const NAT_PORT_PROTOCOLS = [6, 17]
+
+const natChain = ({ natInterface, natAddress, natPorts }: NodeSettings): NftChain => ({
   name: NAT_CHAIN,
   base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
-  rules: FAMILIES.map(family => {
+  rules: FAMILIES.flatMap(family => {
     const [source, target] = family === 4 ? (['ip saddr', 'ip daddr'] as const) : (['ip6 saddr', 'ip6 daddr'] as const)
     const behind = natInterface === undefined ? [] : [is('oifname', { value: natInterface })]
-    const masquerade: Statement = { kind: 'masquerade' }
-    return rule(...behind, inRef([source], `masquerade${family}`), notIn(target, `pools${family}`), masquerade)
+    const which = [...behind, inRef([source], `masquerade${family}`), notIn(target, `pools${family}`)]
+    const translate = (ports?: PortRange): Statement => ({
+      ...(natAddress !== undefined && familyOf(natAddress) === family
+        ? { kind: 'snat', to: natAddress }
+        : { kind: 'masquerade' }),
+      ...(ports && { ports }),
+    })
+    const withPorts = natPorts ? NAT_PORT_PROTOCOLS : []
+    return [
+      ...withPorts.map(value => rule(...which, is(L4, { value }), translate(natPorts))),
+      rule(...which, translate()),
+    ]
   }),
 })

@@ -43,42 +43,44 @@ const head = {
 const anyRules = z.array(z.looseObject({})).optional()
 const status = z.looseObject({}).optional()
 
+/** The fields as they are stored, and what they mean when types are left out. */
+export const storedFields = {
+  podSelector: labelSelector.prefault({}),
+  ingress: anyRules,
+  egress: anyRules,
+  policyTypes: z.array(z.string()).default([]),
+}
+export function withStoredTypes<T extends { readonly policyTypes: string[] }>(spec: T) {
+  const types = spec.policyTypes.filter(isType)
+  return { ...spec, policyTypes: types.length > 0 ? types : ['Ingress' as PolicyType] }
+}
+
+/** The fields as a user writes them; the API server fills in types: Egress only if there are rules for it. */
+export const writtenFields = {
+  podSelector: labelSelector.prefault({}),
+  ingress: z.array(RULES.ingress).optional(),
+  egress: z.array(RULES.egress).optional(),
+  policyTypes: z.array(z.enum(TYPES)).max(2).default([]),
+}
+export function withWrittenTypes<T extends { readonly policyTypes: PolicyType[]; readonly egress?: unknown }>(spec: T) {
+  const hasEgress = Array.isArray(spec.egress) && spec.egress.length > 0
+  const guessed: PolicyType[] = hasEgress ? ['Ingress', 'Egress'] : ['Ingress']
+  return { ...spec, policyTypes: spec.policyTypes.length > 0 ? spec.policyTypes : guessed }
+}
+
 const stored = z.strictObject({
   ...head,
-  spec: z
-    .strictObject({
-      podSelector: labelSelector.prefault({}),
-      ingress: anyRules,
-      egress: anyRules,
-      policyTypes: z.array(z.string()).default([]),
-    })
-    .transform(({ policyTypes, ...spec }) => {
-      const types = policyTypes.filter(isType)
-      return { ...spec, policyTypes: types.length > 0 ? types : ['Ingress' as PolicyType] }
-    })
-    .prefault({}),
+  spec: z.strictObject(storedFields).transform(withStoredTypes).prefault({}),
   status,
 })
 
 const written = z.strictObject({
   ...head,
-  spec: z
-    .strictObject({
-      podSelector: labelSelector.prefault({}),
-      ingress: z.array(RULES.ingress).optional(),
-      egress: z.array(RULES.egress).optional(),
-      policyTypes: z.array(z.enum(TYPES)).max(2).default([]),
-    })
-    // As the API server fills it in: Egress only if there are rules for it.
-    .transform(({ policyTypes, ...spec }) => {
-      const guessed: PolicyType[] = spec.egress?.length ? ['Ingress', 'Egress'] : ['Ingress']
-      return { ...spec, policyTypes: policyTypes.length > 0 ? policyTypes : guessed }
-    })
-    .prefault({}),
+  spec: z.strictObject(writtenFields).transform(withWrittenTypes).prefault({}),
   status,
 })
 
-type Policy = DeepReadonly<z.output<typeof stored>>
+type Policy = { readonly spec: DeepReadonly<z.output<typeof stored>>['spec'] }
 
 /** A rule of either direction, judged: one with problems is not to be used. */
 export type JudgedRule = {
@@ -176,6 +178,12 @@ function checkBlock({ cidr, except = [] }: NonNullable<PolicyPeer['ipBlock']>, p
   })
 }
 
+/** What is wrong with the rules. */
+export const ruleProblems = (policy: Policy): Problem[] =>
+  (['ingress', 'egress'] as const).flatMap(direction =>
+    kubernetesRules(policy, direction).flatMap(rule => rule.problems),
+  )
+
 export const kubernetesNetworkPolicy = kubernetesKind({
   kind: 'KubernetesNetworkPolicy',
   documentKind: 'NetworkPolicy',
@@ -186,11 +194,5 @@ export const kubernetesNetworkPolicy = kubernetesKind({
   storePrefix: '/registry/networkpolicies/',
   schema: stored,
   check: ({ spec }) => checkLabelSelector(spec.podSelector, 'spec.podSelector'),
-  written: {
-    schema: written,
-    check: policy =>
-      (['ingress', 'egress'] as const).flatMap(direction =>
-        kubernetesRules(policy, direction).flatMap(rule => rule.problems),
-      ),
-  },
+  written: { schema: written, check: ruleProblems },
 })

@@ -1,7 +1,7 @@
 // All objects of a collection, page by page, so that neither side holds a large cluster in one answer. The pages show one
 // moment; when that is forgotten before the last page, the list begins anew.
 import { isObject, type Json, type JsonObject } from '../../../core/ipam/json.ts'
-import { apiPath, type Collection } from '../../../core/kubernetes/collection.ts'
+import { apiPath, type Collection, type Detail } from '../../../core/kubernetes/collection.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { hasStatus, isTransient } from '../../kubernetes/api-error.ts'
 import { type Entry, StoreError } from '../store.ts'
@@ -19,13 +19,27 @@ export function namespaceOf(collection: Collection, scope: string): string | und
   return namespace && more.length > 0 ? namespace : undefined
 }
 
-/** `scope` is a prefix inside of the collection. A kind that the cluster does not have is empty, at revision 0. */
-export async function listCollection(client: ApiClient, collection: Collection, scope: string): Promise<Listing> {
+export type Scope = {
+  readonly collection: Collection
+  /** A prefix inside of the collection. */
+  readonly scope: string
+  readonly detail: Detail
+}
+
+/** A kind that the cluster does not have is empty, at revision 0. */
+export async function listCollection(client: ApiClient, at: Scope): Promise<Listing> {
+  const { collection, scope } = at
   const path = apiPath(collection, { namespace: namespaceOf(collection, scope) })
+  let selector = collection.selector?.(scope)
   for (let restarts = 0; ; restarts++) {
     try {
-      return await listPages(client, { path, collection, scope })
+      return await listPages(client, { ...at, path, selector })
     } catch (error) {
+      // A definition that is not ours may have no such selectable field: all are listed then, and looked through here.
+      if (hasStatus(error, 400) && selector !== undefined) {
+        selector = undefined
+        continue
+      }
       if (hasStatus(error, 404)) return { entries: [], revision: 0 }
       if (hasStatus(error, 410) && restarts < MAX_RESTARTS) continue
       const message = error instanceof Error ? error.message : String(error)
@@ -37,17 +51,17 @@ export async function listCollection(client: ApiClient, collection: Collection, 
   }
 }
 
-async function listPages(
-  client: ApiClient,
-  { path, collection, scope }: { path: string; collection: Collection; scope: string },
-): Promise<Listing> {
+type Pages = Scope & { readonly path: string; readonly selector: string | undefined }
+
+async function listPages(client: ApiClient, { path, collection, scope, detail, selector }: Pages): Promise<Listing> {
+  const fixed = { limit: String(PAGE), ...(selector === undefined ? {} : { fieldSelector: selector }) }
   const entries: Entry[] = []
   let next: string | undefined
   for (;;) {
-    const query = { limit: String(PAGE), ...(next === undefined ? {} : { continue: next }) }
+    const query = { ...fixed, ...(next === undefined ? {} : { continue: next }) }
     const page: JsonObject = collection.parse(await client.request('GET', path, { query }))
     for (const item of (page.items ?? []) as readonly Json[]) {
-      const entry = isObject(item) ? entryIn(collection, item) : undefined
+      const entry = isObject(item) ? entryOf(collection, item, detail) : undefined
       if (entry?.key.startsWith(scope)) entries.push(entry)
     }
     const { continue: more } = (page.metadata ?? {}) as { continue?: string }
@@ -56,8 +70,7 @@ async function listPages(
   }
 }
 
-/** The slim entry of an object. */
-export function entryIn(collection: Collection, object: JsonObject): Entry | undefined {
-  const value = collection.decode(object, 'slim')
+export function entryOf(collection: Collection, object: JsonObject, detail: Detail): Entry | undefined {
+  const value = collection.decode(object, detail)
   return value && { key: value.key, value: value.text, modRevision: revisionOf(object) }
 }

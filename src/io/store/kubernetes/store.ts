@@ -1,10 +1,11 @@
 // The datastore over the Kubernetes API: Calico's keys, mapped to objects of collections (core/kubernetes/collection.ts). A
 // revision is a resource version, which is the API server's own number; each collection has its own.
 import {
+  type ApiGroup,
   apiPath,
   type Collection,
-  collectionOf,
-  collectionsUnder,
+  collectionsIn,
+  type Detail,
   type Place,
   printObject,
 } from '../../../core/kubernetes/collection.ts'
@@ -12,7 +13,7 @@ import { nodePatch } from '../../../core/kubernetes/node.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { hasStatus, isTransient } from '../../kubernetes/api-error.ts'
 import { type Condition, type Entry, type Store, StoreError, type Watch, type WatchHandlers } from '../store.ts'
-import { type Listing, listCollection } from './list.ts'
+import { entryOf, type Listing, listCollection } from './list.ts'
 import { revisionOf } from './revision.ts'
 import { type CollectionWatch, watchCollection } from './watch.ts'
 
@@ -23,29 +24,73 @@ const MERGE_PATCH = 'application/merge-patch+json'
 
 type Found = { readonly collection: Collection; readonly place: Place }
 
+export type StoreOptions = {
+  /** Asks the server, with the first request, which group it keeps Calico's kinds in. */
+  readonly findGroup?: (client: ApiClient) => Promise<ApiGroup>
+  /** Of lists and watches: `slim` for whoever keeps many. What is got by its key is always whole. */
+  readonly detail?: Detail
+}
+
 export class KubernetesStore implements Store {
   readonly #client: ApiClient
   readonly #watches = new Set<Watch>()
   #closed = false
 
-  constructor(client: ApiClient) {
+  readonly #findGroup: NonNullable<StoreOptions['findGroup']>
+  /** Their prefixes are the same in both groups; which group it is the first answer of the server tells. */
+  #all = collectionsIn('projectcalico.org/v3')
+  #group: Promise<ApiGroup> | undefined
+
+  readonly #detail: Detail
+
+  constructor(
+    client: ApiClient,
+    { findGroup = async () => 'projectcalico.org/v3', detail = 'whole' }: StoreOptions = {},
+  ) {
     this.#client = client
+    this.#findGroup = findGroup
+    this.#detail = detail
   }
 
   /** Each collection is listed and watched by itself; a prefix inside of one is its own answer. */
   collections(prefix: string): readonly string[] {
-    return collectionOf(prefix) ? [prefix] : collectionsUnder(prefix).map(collection => collection.prefix)
+    if (this.#collectionOf(prefix)) return [prefix]
+    return this.#all.filter(collection => collection.prefix.startsWith(prefix)).map(collection => collection.prefix)
+  }
+
+  /** The collection that a key, or a prefix at least as long as the collection's own, lies in. */
+  #collectionOf(key: string): Collection | undefined {
+    return this.#all.find(({ prefix }) => key.startsWith(prefix))
+  }
+
+  /** What goes wrong here is asked again by the next request. */
+  async #knowGroup(): Promise<void> {
+    this.#group ??= this.#findGroup(this.#client).then(
+      group => {
+        this.#all = collectionsIn(group)
+        return group
+      },
+      async error => {
+        this.#group = undefined
+        throw await this.#storeError(error, '/')
+      },
+    )
+    await this.#group
   }
 
   async get(key: string): Promise<Entry | undefined> {
+    await this.#knowGroup()
     const found = this.#find(key)
     return found && this.#read(key, found)
   }
 
   async list(prefix: string): Promise<Listing> {
-    const scopes = this.collections(prefix).map(scope => ({ scope, collection: collectionOf(scope)! }))
+    await this.#knowGroup()
+    const scopes = this.collections(prefix).map(scope => ({ scope, collection: this.#collectionOf(scope)! }))
     const listings = await Promise.all(
-      scopes.map(({ scope, collection }) => this.#answer(listCollection(this.#client, collection, scope))),
+      scopes.map(({ scope, collection }) =>
+        this.#answer(listCollection(this.#client, { collection, scope, detail: this.#detail })),
+      ),
     )
     const entries = listings.flatMap(listing => listing.entries)
     // Of several collections there is no one revision: nothing can be watched from 0.
@@ -53,6 +98,7 @@ export class KubernetesStore implements Store {
   }
 
   async put(key: string, value: string, condition: Condition = {}): Promise<Entry> {
+    await this.#knowGroup()
     const { collection, place } = this.#writable(key)
     switch (collection.writing) {
       case 'object':
@@ -67,6 +113,7 @@ export class KubernetesStore implements Store {
   }
 
   async delete(key: string, { ifRevision }: Condition = {}): Promise<boolean> {
+    await this.#knowGroup()
     const { collection, place } = this.#writable(key)
     if (collection.writing !== 'object') throw notOurs(key, 'deleted')
     const body = JSON.stringify({
@@ -84,9 +131,10 @@ export class KubernetesStore implements Store {
     }
   }
 
+  /** `afterRevision` is from a list of this store, which found the group. */
   watch(prefix: string, afterRevision: number, handlers: WatchHandlers): Watch {
     const scopes = this.collections(prefix)
-    const collection = scopes.length === 1 ? collectionOf(scopes[0]!) : undefined
+    const collection = scopes.length === 1 ? this.#collectionOf(scopes[0]!) : undefined
     if (collection === undefined) {
       const error = new StoreError('invalid', `${prefix} spans ${scopes.length} collections: watch each of them`)
       queueMicrotask(() => handlers.closed(this.#closed ? undefined : error))
@@ -94,7 +142,7 @@ export class KubernetesStore implements Store {
     }
     const watch: CollectionWatch = watchCollection(
       this.#client,
-      { collection, scope: scopes[0]!, afterRevision },
+      { collection, scope: scopes[0]!, detail: this.#detail, afterRevision },
       {
         events: handlers.events,
         closed: error => {
@@ -124,7 +172,7 @@ export class KubernetesStore implements Store {
   }
 
   #find(key: string): Found | undefined {
-    const collection = collectionOf(key)
+    const collection = this.#collectionOf(key)
     const place = collection?.placeOf(key)
     return collection && place && { collection, place }
   }
@@ -138,7 +186,7 @@ export class KubernetesStore implements Store {
   async #read(key: string, { collection, place }: Found): Promise<Entry | undefined> {
     try {
       const text = await this.#answer(this.#client.request('GET', apiPath(collection, place)))
-      return entryOf(collection, text)
+      return entryIn(collection, text)
     } catch (error) {
       if (isMissing(error)) return undefined
       throw await this.#storeError(error, key)
@@ -158,7 +206,7 @@ export class KubernetesStore implements Store {
         const made = revision === 0
         const path = apiPath(collection, made ? { namespace: place.namespace } : place)
         const text = await this.#answer(this.#client.request(made ? 'POST' : 'PUT', path, { body }))
-        return entryOf(collection, text)!
+        return entryIn(collection, text)!
       } catch (error) {
         const failure = isMissing(error) && revision !== 0 ? conflict(key, 0) : await this.#conflictOr(error, key)
         const raced = failure instanceof StoreError && failure.code === 'conflict'
@@ -198,7 +246,7 @@ export class KubernetesStore implements Store {
     try {
       const body = JSON.stringify({ metadata })
       const text = await this.#answer(this.#client.request('PATCH', path, { body, contentType: MERGE_PATCH }))
-      return entryOf(collection, text)!
+      return entryIn(collection, text)!
     } catch (error) {
       throw isMissing(error) ? conflict(key, 0) : await this.#conflictOr(error, key)
     }
@@ -232,11 +280,8 @@ export class KubernetesStore implements Store {
 
 const byKey = (a: Entry, b: Entry): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
 
-function entryOf(collection: Collection, text: string): Entry | undefined {
-  const object = collection.parse(text)
-  const value = collection.decode(object, 'whole')
-  return value && { key: value.key, value: value.text, modRevision: revisionOf(object) }
-}
+const entryIn = (collection: Collection, text: string): Entry | undefined =>
+  entryOf(collection, collection.parse(text), 'whole')
 
 const isMissing = (error: unknown): boolean => hasStatus(error, 404) && error.reason === 'NotFound'
 

@@ -129,6 +129,23 @@ it('a list whose pages are forgotten begins anew and holds each object once', as
   ])
 })
 
+it('a node’s affinities are asked for by its name, and looked through where the server cannot', async () => {
+  const store = await open()
+  const affinity = (node: string) => ({
+    metadata: { name: node, resourceVersion: '1' },
+    spec: { state: 'confirmed', node, type: 'host', cidr: '10.0.0.0/26' },
+  })
+  const keys = async () => (await store.list('/calico/ipam/v2/host/n1/ipv4/block/')).entries.map(({ key }) => key)
+  api.script(page([affinity('n1')], 5))
+  assert.deepEqual(await keys(), ['/calico/ipam/v2/host/n1/ipv4/block/10.0.0.0-26'])
+  api.script(status(400, 'BadRequest'), page([affinity('n1'), affinity('n2')], 5))
+  assert.deepEqual(await keys(), ['/calico/ipam/v2/host/n1/ipv4/block/10.0.0.0-26'])
+  assert.deepEqual(
+    api.requests.map(text => text.replace(/^.*\?/, '')),
+    ['limit=500&fieldSelector=spec.node%3Dn1', 'limit=500&fieldSelector=spec.node%3Dn1', 'limit=500'],
+  )
+})
+
 it('who may not list is told so, as somebody who may ask again', async () => {
   const store = await open()
   api.script(status(403, 'Forbidden'))

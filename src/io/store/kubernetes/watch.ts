@@ -2,20 +2,15 @@
 // a new stream from there whenever one ends. It ends by itself only when the server has forgotten what lies between.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isObject, type JsonObject } from '../../../core/ipam/json.ts'
-import { apiPath, type Collection } from '../../../core/kubernetes/collection.ts'
+import { apiPath, type Collection, type Detail } from '../../../core/kubernetes/collection.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { ApiError, hasStatus, isBusy } from '../../kubernetes/api-error.ts'
 import { Backoff } from '../../kubernetes/backoff.ts'
 import { StoreError, type StoreEvent, type WatchHandlers } from '../store.ts'
-import { entryIn, namespaceOf } from './list.ts'
+import { entryOf, namespaceOf, type Scope } from './list.ts'
 import { revisionOf } from './revision.ts'
 
-export type WatchScope = {
-  readonly collection: Collection
-  /** A prefix inside of the collection. */
-  readonly scope: string
-  readonly afterRevision: number
-}
+export type WatchScope = Scope & { readonly afterRevision: number }
 
 export type CollectionWatch = {
   /** Silent from now on. */
@@ -26,6 +21,7 @@ export type CollectionWatch = {
 
 /** The server ends a stream after so many seconds, at a moment of its own for each: another server may take it over. */
 const STREAM_SECONDS = 300
+const RELIST_SPREAD_MS = 1000
 /** A kind that the cluster does not have is looked for again. */
 const ABSENT_MS = 30_000
 
@@ -47,6 +43,7 @@ class Follower {
   readonly #client: ApiClient
   readonly #collection: Collection
   readonly #scope: string
+  readonly #detail: Detail
   readonly #handlers: WatchHandlers
   readonly #abort: AbortController
   readonly #backoff = new Backoff()
@@ -60,6 +57,7 @@ class Follower {
     this.#client = client
     this.#collection = at.collection
     this.#scope = at.scope
+    this.#detail = at.detail
     this.#revision = at.afterRevision
     this.#handlers = handlers
     this.#abort = abort
@@ -76,7 +74,11 @@ class Follower {
       } catch (error) {
         if (signal.aborted) return
         const over = this.#isOver(error)
-        if (over) return this.#close(over)
+        if (over) {
+          // A server that has forgotten has forgotten for all who watch: their lists come one after the other.
+          await sleep(Math.random() * RELIST_SPREAD_MS, undefined, { signal }).catch(() => {})
+          return this.#close(over)
+        }
         wait = this.#backoff.next(isBusy(error) ? error.retryAfter : 0)
       }
       await sleep(wait, undefined, { signal }).catch(() => {})
@@ -170,7 +172,7 @@ class Follower {
     if (revision < this.#revision) throw new StoreError('compacted', 'the server went back', { key: this.#scope })
     this.#revision = revision
     if (type === 'BOOKMARK') return undefined
-    const entry = entryIn(this.#collection, object)
+    const entry = entryOf(this.#collection, object, this.#detail)
     if (!entry?.key.startsWith(this.#scope)) return undefined
     return type === 'DELETED' ? { kind: 'delete', key: entry.key, revision } : { kind: 'put', entry }
   }
