@@ -40,6 +40,8 @@ test('the environment says what Calico’s says: the node, the datastore, addres
   const pod = parse(['--datastore', 'kubernetes'], { NODENAME: 'Node-1', IP6: 'autodetect' })
   assert.deepEqual(pod.datastore, { kind: 'kubernetes' })
   assert.equal(pod.node, 'Node-1')
+  assert.equal(pod.nodeFolder, '/var/lib/calico')
+  assert.equal(parse(['--datastore', 'kubernetes', '--run', '/run/x'], {}).nodeFolder, '/run/x/node')
   assert.equal(pod.settings.addresses[6].kind, 'detect')
   assert.equal(parse([], { DATASTORE_TYPE: 'kubernetes', KUBECONFIG: '/k' }).datastore.kind, 'kubernetes')
   const wrong = parseOptions([], { IP: 'autodetect', IP_AUTODETECTION_METHOD: 'guess' })

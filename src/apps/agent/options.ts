@@ -19,7 +19,7 @@ export type AgentOptions = {
   readonly datastore: DatastoreOptions
   /** What the environment says of the node's addresses and the first pools. */
   readonly settings: NodeSettings
-  /** Folder for the files `nodename` and `mtu`; none off Kubernetes. */
+  /** Folder for the files `nodename` and `mtu`, with the default run folder Calico's; none off Kubernetes. */
   readonly nodeFolder: string | undefined
   /** `stderr`, or a file that is rotated. */
   readonly log: string | undefined
@@ -103,7 +103,8 @@ export function parseOptions(
         ? { kind: 'kubernetes' }
         : { kind: 'embedded', socket: datastore ?? path.join(run, 'datastore.sock') },
       settings: settings.value,
-      nodeFolder: onKubernetes ? NODE_FOLDER : undefined,
+      // Several agents of one machine, each with a run folder of its own, are no node's.
+      nodeFolder: onKubernetes ? (run === DEFAULT_RUN ? NODE_FOLDER : path.join(run, 'node')) : undefined,
       log: values.log,
       logLevel: values['log-level'] ?? 'info',
       bird: values['no-bird'] !== true,
