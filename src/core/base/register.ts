@@ -19,5 +19,7 @@ export const GATEWAY6 = 'fe80::ecee:eeff:feee:eeee'
  * need not judge it again as it comes in. Calico's first one; kube-proxy has 0x4000 and 0x8000.
  */
 export const ACCEPT_MARK = 0x10000
+/** NFLOG group of Log rules where the kernel's own log is silent; Calico's flow logs take 1 and 2. */
+export const LOG_GROUP = 26473
 /** BGP: default AS number of a cluster. */
 export const DEFAULT_AS = 64512

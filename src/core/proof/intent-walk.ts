@@ -20,7 +20,7 @@ import {
   type Direction,
   type HostLeg,
   printCause,
-  printRule,
+  printLog,
 } from '../resources/cause.ts'
 import { CT } from './kernel-walk.ts'
 import { natText } from './program.ts'
@@ -308,7 +308,7 @@ export class IntentJudge {
     following: for (const stage of stages) {
       for (const rule of stage.rules) {
         if (!this.#matches(w, rule, { peer, family })) continue
-        if (rule.action === 'Log') logs.push(`Log ${printRule(rule.ref)}`)
+        if (rule.action === 'Log') logs.push(printLog(rule.ref))
         else if (rule.action === 'Pass') continue following
         else return { cause: { kind: 'rule', rule: rule.ref, action: rule.action }, logs }
       }
