@@ -22,7 +22,11 @@ export async function findStore(datastore: string, log: Logger): Promise<OpenSto
       const settings = readSettings({ env: { ...process.env, DATASTORE_TYPE: 'kubernetes' }, defaultFile: false })
       if (settings.type !== 'kubernetes') throw new Error('the environment names another datastore')
       const credentials = await readCredentials(settings.source)
-      return onConnection => kubernetesStore(credentials, { onConnection, detail: 'slim' })
+      const onGroup = (group: string): void => {
+        if (group !== 'projectcalico.org/v3')
+          log.warn({ group }, 'the cluster keeps its resources in the older group, which is read and not written')
+      }
+      return onConnection => kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' })
     } catch (error) {
       log.error({ err: error }, 'no way to the Kubernetes API server yet; trying again')
       await sleep(RETRY_MS)
