@@ -27,8 +27,12 @@ export async function findDatastore(options: DatastoreOptions, node: string, log
   }
   const credentials = await waitForCredentials(log)
   const api = new ApiClient(credentials)
+  const onGroup = (group: string): void => {
+    if (group !== 'projectcalico.org/v3')
+      log.warn({ group }, 'the cluster keeps its resources in the older group, which is read and not written')
+  }
   return {
-    open: onConnection => kubernetesStore(credentials, { onConnection, detail: 'slim' }),
+    open: onConnection => kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' }),
     cluster: {
       readInternalIps: () => readInternalIps(api, node),
       putNetworkAvailable: () => putNetworkAvailable(api, node, new Date()),
