@@ -34,7 +34,8 @@ export function rowMapOf(group: GroupHead, family: Family, table: TableView, n: 
   return rowMap(rowMapName(group.name, family), [...entries, otherwiseElement(table.otherwise, n)], titleOf(group))
 }
 
-const titleOf = ({ direction, identity }: GroupHead): string => clip(`${direction} ${identity}`)
+/** Without double quotes, which nft lists as they are and then cannot read. */
+const titleOf = ({ direction, identity }: GroupHead): string => clip(`${direction} ${identity}`).replaceAll('"', "'")
 
 export function groupChain(group: GroupHead, tables: Readonly<Record<Family, TableView>>, n: RowLookup): NftChain {
   const always = FAMILIES.map(family => {
