@@ -5,31 +5,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
 import { type Classification, classify, outcomeAt } from '../../src/core/classify/classify.ts'
-import type { Condition, Outcome } from '../../src/core/classify/outcome.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
-import { inRanges } from '../../src/core/net/ports.ts'
 import { decide } from '../../src/core/oracle/decide.ts'
-import { type Cause, DIRECTIONS, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
+import { DIRECTIONS, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import { cluster, packet } from './cluster.ts'
-
-/** Follows an outcome's steps as the kernel does. */
-function follow(outcome: Outcome, p: Packet): { cause: Cause; logs: string[]; staged: Cause | undefined } {
-  const own = outcome.direction === 'ingress' ? p.dst : p.src
-  const holds = (c: Condition): boolean =>
-    (c.sports === undefined || inRanges(c.sports, p.sport ?? -1)) &&
-    (c.notSports === undefined || !inRanges(c.notSports, p.sport ?? -1)) &&
-    (c.ownAddresses === undefined || c.ownAddresses.includes(own))
-  const logs: string[] = []
-  let staged: Cause | undefined
-  for (const step of outcome.steps) {
-    if (!(step.when ?? []).every(holds)) continue
-    if (step.kind === 'log') logs.push(printRule(step.rule))
-    else if (step.kind === 'staged') staged ??= step.cause
-    else return { cause: step.cause, logs, staged }
-  }
-  throw new Error(`outcome ${outcome.name} does not decide`)
-}
+import { follow } from './judges.ts'
 
 test('the tables of both nodes decide as the oracle does, for the same cause', () => {
   const seen = { allow: 0, deny: 0, byRule: 0, conditions: 0, staged: 0 }

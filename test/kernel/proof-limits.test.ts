@@ -21,7 +21,7 @@ import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
 import { cluster, packet } from '../agreement/cluster.ts'
-import { dice, pick } from './proof-edits.ts'
+import { dice, pick } from '../support/dice.ts'
 import { trace, tracer } from './proof-trace.ts'
 
 const NETNS = `gingham-limits-${process.pid}`

@@ -22,7 +22,8 @@ import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
 import { cluster, packet } from '../agreement/cluster.ts'
-import { type Dice, dice, parseListing, pick, randomEdit } from './proof-edits.ts'
+import { type Dice, dice, pick } from '../support/dice.ts'
+import { parseListing, randomEdit } from './proof-edits.ts'
 import { type Traced, trace, tracer } from './proof-trace.ts'
 
 const NETNS = `gingham-proof-${process.pid}`
