@@ -22,6 +22,8 @@ const SETTINGS = {
   'net/ipv6/conf/all/forwarding': 1,
   'net/ipv4/conf/all/rp_filter': 0,
   'net/ipv4/conf/default/rp_filter': 0,
+  // A redirect holds the packet that it is about, and would be taken for it.
+  'net/ipv4/conf/all/send_redirects': 0,
   'net/netfilter/nf_conntrack_checksum': 0,
 } as const
 
@@ -53,6 +55,7 @@ export class RealLab {
       for (const netns of [this.node, this.far])
         for (const each of ['all', 'default']) writeSysctl(`net/ipv6/conf/${each}/addr_gen_mode`, 1, netns)
       const wires = [...Array.from({ length: WIRES }, (_, i) => `cali${i}`), UPLINK]
+      writeSysctl('net/ipv4/conf/default/send_redirects', 0, this.node)
       this.#ip('far', ['link set lo up'])
       this.#ip('node', [
         'link set lo up',
