@@ -19,7 +19,10 @@ import type { Tracer } from './proof-trace.ts'
 
 /** What packets are made of. */
 export class Values {
-  readonly addresses: Readonly<Record<Family, Set<Addr>>> = { 4: new Set(), 6: new Set() }
+  readonly addresses: Readonly<Record<Family, Set<Addr>>> = {
+    4: new Set([addr('198.51.100.7')]),
+    6: new Set([addr('2001:dead::1')]),
+  }
   readonly ports = new Set([53, 80])
   readonly protocols = new Set([1, 6, 17, 47, 58, 132, 136])
   readonly types = new Set([0, 3, 8, 128, 135])

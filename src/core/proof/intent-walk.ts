@@ -5,7 +5,7 @@ import { FAMILIES, type Family } from '../net/addr.ts'
 import { hasPorts } from '../net/protocol.ts'
 import { type Cause, causeVerdict, DIRECTIONS, type Direction, printCause, printRule } from '../resources/cause.ts'
 import { CT } from './kernel-walk.ts'
-import type { Cls, Dim, Walk } from './space.ts'
+import type { Cls, Dim, Questions } from './space.ts'
 
 export type IntentResult = { readonly verdict: 'accept' | 'drop' | 'cut'; readonly causes: readonly string[] }
 type Judged = { readonly allow: boolean; readonly causes: string[] }
@@ -69,7 +69,7 @@ export class IntentJudge {
   }
 
   /** Its program; `unknown` for a pod's interface without endpoint; `host` for any other interface. */
-  #guard(w: Walk, dim: 'iif' | 'oif', direction: Direction, family: Family): Known | 'unknown' | 'host' {
+  #guard(w: Questions, dim: 'iif' | 'oif', direction: Direction, family: Family): Known | 'unknown' | 'host' {
     return w.ask(dim, `guard ${direction} ${family}`, c => {
       if (!this.isWorkload(c.label)) return 'host'
       return this.#guarded.get(c.label)?.programs[direction][family] ?? 'unknown'
@@ -77,7 +77,7 @@ export class IntentJudge {
   }
 
   /** A pod sends from its own addresses only, save for neighbour discovery. */
-  prerouting(w: Walk, family: Family): IntentResult {
+  prerouting(w: Questions, family: Family): IntentResult {
     const name = w.ask('iif', 'sender', c => (this.isWorkload(c.label) ? c.label : ''))
     if (name === '') return PASS
     if (w.ask('src', ownMark(name), c => c.memberOf!.has(ownMark(name)))) return PASS
@@ -86,14 +86,14 @@ export class IntentJudge {
       : STOP
   }
 
-  #isDiscovery(w: Walk): boolean {
+  #isDiscovery(w: Questions): boolean {
     return (
       w.ask('proto', '=58', c => c.value === 58) && w.ask('type', 'discovery', c => DISCOVERY.includes(Number(c.value)))
     )
   }
 
   /** `cut`: what the sender's side lets through to a pod of this node is left to another proof. */
-  forward(w: Walk, family: Family, o: { ctState: number; cut: boolean }): IntentResult {
+  forward(w: Questions, family: Family, o: { ctState: number; cut: boolean }): IntentResult {
     const early = this.#connection(o.ctState)
     if (early) return early
     const sent = this.#side(w, 'iif', family)
@@ -104,12 +104,12 @@ export class IntentJudge {
   }
 
   /** The receiving side alone. */
-  receive(w: Walk, family: Family): IntentResult {
+  receive(w: Questions, family: Family): IntentResult {
     const { allow, causes } = this.#side(w, 'oif', family)
     return { verdict: allow ? 'accept' : 'drop', causes }
   }
 
-  input(w: Walk, family: Family, ctState: number): IntentResult {
+  input(w: Questions, family: Family, ctState: number): IntentResult {
     if (!w.ask('iif', 'workload', c => this.isWorkload(c.label))) return PASS
     const early = this.#connection(ctState)
     if (early) return early
@@ -119,7 +119,7 @@ export class IntentJudge {
     return { verdict: allow && (action === 'Accept' || action === 'Return') ? 'accept' : 'drop', causes }
   }
 
-  masquerade(w: Walk): boolean {
+  masquerade(w: Questions): boolean {
     return (
       w.ask('src', MARKS.masquerade, c => c.memberOf!.has(MARKS.masquerade)) &&
       !w.ask('dst', MARKS.pool, c => c.memberOf!.has(MARKS.pool))
@@ -131,14 +131,14 @@ export class IntentJudge {
     return ctState === CT.invalid && this.intent.settings.conntrackInvalidCheck ? STOP : undefined
   }
 
-  #side(w: Walk, dim: 'iif' | 'oif', family: Family): Judged {
+  #side(w: Questions, dim: 'iif' | 'oif', family: Family): Judged {
     const guard = this.#guard(w, dim, dim === 'iif' ? 'egress' : 'ingress', family)
     if (guard === 'host') return { allow: true, causes: [] }
     if (guard === 'unknown') return { allow: false, causes: [] }
     return this.#program(w, guard)
   }
 
-  #program(w: Walk, { id, program }: Known): Judged {
+  #program(w: Questions, { id, program }: Known): Judged {
     const peer: Dim = program.direction === 'ingress' ? 'src' : 'dst'
     // Rules that no address of the box can match need not be asked.
     const stages = w.domains[peer].derive(`program ${id}`, members => program.stages.map(s => possible(s, members)))
@@ -152,7 +152,7 @@ export class IntentJudge {
     return { allow: causeVerdict(cause) === 'allow', causes: [...wouldBe, ...logs, printCause(cause)] }
   }
 
-  #decide(w: Walk, stages: readonly Stage[], { direction, family }: Program): { cause: Cause; logs: string[] } {
+  #decide(w: Questions, stages: readonly Stage[], { direction, family }: Program): { cause: Cause; logs: string[] } {
     const peer: Dim = direction === 'ingress' ? 'src' : 'dst'
     const logs: string[] = []
     following: for (const stage of stages) {
@@ -168,7 +168,7 @@ export class IntentJudge {
     return { cause: NOTHING(direction), logs }
   }
 
-  #matches(w: Walk, r: ResolvedRule, { peer, family }: { peer: Dim; family: Family }): boolean {
+  #matches(w: Questions, r: ResolvedRule, { peer, family }: { peer: Dim; family: Family }): boolean {
     const proto = (key: string | number, question: (n: number) => boolean): boolean =>
       w.ask('proto', `${key}`, c => question(c.value as number))
     if (r.protocol !== undefined && !proto(`=${r.protocol}`, n => n === r.protocol)) return false
@@ -191,7 +191,7 @@ export class IntentJudge {
   }
 
   /** A rule that wants ports never matches a packet without them, and one that excludes ports does not exclude it. */
-  #ports(w: Walk, r: ResolvedRule, peer: Dim): boolean {
+  #ports(w: Questions, r: ResolvedRule, peer: Dim): boolean {
     if (!r.dports && !r.notDports && !r.sports && !r.notSports) return true
     if (!w.ask('proto', 'has ports', c => hasPorts(c.value as number))) return !r.dports && !r.sports
     const id = this.#idOf(r)

@@ -6,7 +6,7 @@ import type { SetNode } from './lookup-set.ts'
 import type { ElementModel, SetModel, Verdict } from './model.ts'
 import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
 import type { Prim } from './raw.ts'
-import type { Cls, Dim, Walk } from './space.ts'
+import type { Cls, Dim, Locate, Walk } from './space.ts'
 import { applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
 
 /** What a piece is for the packets of a box: one datum, or a function of one dimension, named by `key`. */
@@ -31,8 +31,12 @@ export type KernelResult = {
   /** Comments of the counting rules of our table on the way: logs, then the deciding cause, of each direction. */
   readonly causes: readonly string[]
   readonly path: readonly Hop[]
+  /** `translation`: to what is not known. */
   readonly nat?: 'masquerade' | 'translation'
+  /** The destination that the packet was given on its way: all later hooks saw this one. */
+  readonly to?: Translated
 }
+export type Translated = { readonly dst: Cls; readonly dport?: Cls }
 
 /** ct state bits as nft has them. */
 export const CT = { invalid: 1, established: 2, related: 4, new: 8, untracked: 64 } as const
@@ -45,6 +49,8 @@ export type KernelOptions = {
   readonly ctState: number
   /** What is known of priority and mark at the beginning; nothing if absent. */
   readonly mark?: number
+  /** Absent: translations are not followed. */
+  readonly locate?: Locate
   /** Stop at a `goto` to this chain when the outgoing interface is one of these. */
   readonly cut?: { readonly chain: ChainProgram; readonly isCut: (c: Cls) => boolean }
 }
@@ -60,6 +66,7 @@ export class KernelWalk {
   readonly #causes: string[] = []
   readonly #path: Hop[] = []
   #nat: KernelResult['nat']
+  #to: Translated | undefined
   #hook = ''
   #ct: number
   #slots: Value[] = []
@@ -90,7 +97,13 @@ export class KernelWalk {
   }
 
   #result(ended: Ended): KernelResult {
-    return { ...ended, causes: this.#causes, path: this.#path, ...(this.#nat && { nat: this.#nat }) }
+    return {
+      ...ended,
+      causes: this.#causes,
+      path: this.#path,
+      ...(this.#nat && { nat: this.#nat }),
+      ...(this.#to && { to: this.#to }),
+    }
   }
 
   #base(base: ChainProgram, from: ChainProgram): Ended {
@@ -147,7 +160,7 @@ export class KernelWalk {
         case 'unknown':
           return { unknown: step.what }
         case 'nat':
-          this.#nat ??= step.what
+          this.#translate(step)
           return { kind: 'accept' }
         case 'count':
           this.#causes.push(rule.model.comment ?? '')
@@ -173,6 +186,16 @@ export class KernelWalk {
       }
     }
     return undefined
+  }
+
+  #translate({ what, to }: Extract<Step, { do: 'nat' }>) {
+    const { locate } = this.#o
+    if (what === 'masquerade' || !to || !locate) {
+      this.#nat ??= what
+      return
+    }
+    const { address, port } = to
+    this.#to = { dst: locate.address(address), ...(port !== undefined && { dport: locate.port(port) }) }
   }
 
   #resolve(p: Piece): Value[] {
@@ -229,6 +252,8 @@ export class KernelWalk {
   }
 
   #of(dim: Dim, key: string, get: (c: Cls) => Prim, size: number): Value {
+    const given = dim === 'dst' || dim === 'dport' ? this.#to?.[dim] : undefined
+    if (given) return { kind: 'const', value: get(given), size }
     const { members } = this.#w.domains[dim]
     return members.length === 1 ? { kind: 'const', value: get(members[0]!), size } : { kind: 'of', dim, key, get, size }
   }

@@ -44,8 +44,11 @@ export type Step =
   | { readonly do: 'doubt'; readonly what: string }
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
-  | { readonly do: 'nat'; readonly what: 'masquerade' | 'translation' }
+  /** `to`: the new destination, where it is known. */
+  | { readonly do: 'nat'; readonly what: 'masquerade' | 'translation'; readonly to?: Destination }
   | { readonly do: 'unknown'; readonly what: string }
+
+export type Destination = { readonly address: Prim; readonly port?: number }
 
 export type RuleProgram = { readonly model: RuleModel; readonly steps: readonly Step[] }
 export type ChainProgram = {
@@ -60,6 +63,8 @@ export type ChainProgram = {
 export const CMP = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const
 const META = { protocol: 1, priority: 2, mark: 3, iif: 4, oif: 5, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 }
 const PAYLOAD = { network: 1, transport: 2 }
+/** NFT_NAT_DNAT. */
+const NAT_DESTINATION = 1
 /** Expressions that neither decide nor change what later ones see. */
 const HARMLESS = ['counter', 'log', 'last', 'dup']
 /** Expressions that only fill a register, and in which attribute they say which. */
@@ -197,7 +202,10 @@ class RuleCompiler {
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
       case 'masq':
         return this.#put({ do: 'nat', what: 'masquerade' })
-      case 'nat':
+      case 'nat': {
+        const to = n(1) === NAT_DESTINATION ? this.#destination(n(3), n(5)) : undefined
+        return this.#put({ do: 'nat', what: 'translation', ...(to && { to }) })
+      }
       case 'redir':
         return this.#put({ do: 'nat', what: 'translation' })
       default: {
@@ -212,6 +220,19 @@ class RuleCompiler {
         this.#put({ do: 'unknown', what: `the expression ${e.name}` })
       }
     }
+  }
+
+  /** One address, and one port if any: anything else (a map's answer, a range) is not followed. */
+  #destination(address: number | undefined, port: number | undefined): Destination | undefined {
+    if (address === undefined) return undefined
+    const fixed = (register: number, size: number): Prim | undefined => {
+      const [p, more] = this.#read(register, size)
+      return p?.source.at === 'const' && !more ? p.source.value : undefined
+    }
+    const to = fixed(address, this.#c.family === 4 ? 4 : 16)
+    const toPort = port === undefined ? undefined : fixed(port, 2)
+    if (to === undefined || (port !== undefined && toPort === undefined)) return undefined
+    return { address: to, ...(toPort !== undefined && { port: Number(toPort) }) }
   }
 
   #meta(dreg: number | undefined, key: number, sreg: number | undefined) {

@@ -4,17 +4,17 @@
 // the product of all of them would be too large: the chain where the sender's side hands over is found by looking, and
 // what it does is proved from any state. That is a filter that lets nothing through: every class on which the two sides
 // of a part differ is examined again on the packet's whole way, all hooks and all tables, and only that is believed.
-import { NFT_TABLE } from '../base/register.ts'
+import { NFT_TABLE, SERVICE_PROXIES } from '../base/register.ts'
 import type { Intent } from '../calc/intent.ts'
 import { FAMILIES, type Family } from '../net/addr.ts'
-import { classesOf } from './classes.ts'
+import { type Classes, classesOf } from './classes.ts'
 import { type Difference, packetOf, printHop, printPacket } from './difference.ts'
-import { IntentJudge, type IntentResult } from './intent-walk.ts'
-import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
+import { IntentJudge, type IntentResult, MARKS, ownMark } from './intent-walk.ts'
+import { CT, type KernelResult, KernelWalk, type Translated } from './kernel-walk.ts'
 import type { HookName, Ruleset } from './model.ts'
 import { NFPROTO } from './model.ts'
 import { type ChainProgram, compileFamily, type FamilyProgram, wayOf } from './program.ts'
-import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Walk } from './space.ts'
+import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Locate, type Walk } from './space.ts'
 
 export type Proof = {
   /** Every class was evaluated, understood, and judged alike. */
@@ -71,9 +71,9 @@ class Prover {
   }
 
   family(program: FamilyProgram): void {
-    const domains = classesOf(program, this.#judge.intent)
+    const classes = classesOf(program, this.#judge.intent)
     for (const ctState of [CT.new, CT.established, CT.invalid])
-      new Part(this, this.#judge, program, domains, ctState).prove()
+      new Part(this, this.#judge, { program, classes, ctState }).prove()
   }
 
   explore(boxes: readonly Box[], walk: (w: Walk) => void): void {
@@ -97,16 +97,18 @@ class Part {
   readonly #judge: IntentJudge
   readonly #program: FamilyProgram
   readonly #domains: Domains
+  readonly #locate: Locate
   readonly #ct: number
   /** Boxes on which some hook's two sides differ, by where the packets go. */
   readonly #suspects: { box: Box; toHost: boolean }[] = []
 
-  constructor(p: Prover, judge: IntentJudge, program: FamilyProgram, domains: Domains, ct: number) {
+  constructor(p: Prover, judge: IntentJudge, of: { program: FamilyProgram; classes: Classes; ctState: number }) {
     this.#p = p
     this.#judge = judge
-    this.#program = program
-    this.#domains = domains
-    this.#ct = ct
+    this.#program = of.program
+    this.#domains = of.classes.domains
+    this.#locate = of.classes.locate
+    this.#ct = of.ctState
   }
 
   get #family(): Family {
@@ -224,40 +226,56 @@ class Part {
     const [family, ctState] = [this.#family, this.#ct]
     this.#p.explore([box], w => {
       if (this.#p.full) return
-      const kernel = new KernelWalk(w, { family, ctState, mark: 0 }).run(way)
-      const intent = this.#whole(w, toHost)
+      const kernel = new KernelWalk(w, { family, ctState, mark: 0, locate: this.#locate }).run(way)
+      const intent = this.#whole(w, toHost, kernel.to)
       const last = kernel.path.at(-1)
       const decidedByOurs =
         kernel.verdict === 'accept' || (last !== undefined && ours.some(c => c.chains === last.chain.chains))
       const agree = kernel.verdict === intent.verdict && (!decidedByOurs || sameCauses(kernel.causes, intent.causes))
-      const translated = agree && !toHost ? this.#translation(w, kernel) : undefined
-      if (agree && !translated) return
+      // Whose destination a service proxy has changed, its source is the proxy's affair as well.
+      const source = agree && !toHost && !kernel.to ? this.#source(w, kernel) : undefined
+      if (agree && !source) return
+      if (this.#isRefusedService(w, kernel)) return
       const packet = packetOf(w.domains, { family, ctState, toHost })
       if (kernel.verdict === 'unknown' || kernel.nat === 'translation')
         return this.#p.doubt(kernel.what ?? 'an address translation', printPacket(packet))
       this.#differ(w, {
-        kind: translated ? 'masquerade' : kernel.verdict === intent.verdict ? 'cause' : 'verdict',
+        kind: source ? 'masquerade' : kernel.verdict === intent.verdict ? 'cause' : 'verdict',
         packet,
-        wanted: translated?.wanted ?? words(intent.verdict, intent.causes),
-        found: translated?.found ?? words(kernel.verdict, kernel.causes),
+        wanted: source?.wanted ?? words(intent.verdict, intent.causes),
+        found: source?.found ?? words(kernel.verdict, kernel.causes),
         path: kernel.path.map(printHop),
       })
     })
   }
 
   /** What an accepted new packet's source should become and becomes, if that differs. */
-  #translation(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
+  #source(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
     if (this.#ct !== CT.new || kernel.verdict !== 'accept') return undefined
     const say = (masqueraded: boolean): string => (masqueraded ? 'masqueraded' : 'not masqueraded')
     const [wanted, found] = [say(this.#judge.masquerade(w)), say(kernel.nat === 'masquerade')]
     return wanted === found ? undefined : { wanted, found }
   }
 
-  #whole(w: Walk, toHost: boolean): IntentResult {
+  /**
+   * A service has no pod's address: who serves it, or that nobody does, the intent does not say. What its proxy refuses is
+   * no policy's denial, and opens nothing.
+   */
+  #isRefusedService(w: Walk, { verdict, nat, to, path }: KernelResult): boolean {
+    if (verdict !== 'drop' || nat === 'translation' || !SERVICE_PROXIES.includes(path.at(-1)?.chain.table ?? ''))
+      return false
+    const owners = this.#judge.intent.endpoints.map(e => ownMark(e.interfaceName))
+    const isPod = (c: Cls): boolean => [MARKS.pool, ...owners].some(mark => c.memberOf!.has(mark))
+    return !(to ? isPod(to.dst) : w.ask('dst', 'a pod’s', isPod))
+  }
+
+  /** `to`: policy judges the destination that the packet was given before. */
+  #whole(w: Walk, toHost: boolean, to: Translated | undefined): IntentResult {
     const first = this.#judge.prerouting(w, this.#family)
     if (first.verdict === 'drop') return first
-    if (toHost) return this.#judge.input(w, this.#family, this.#ct)
-    return this.#judge.forward(w, this.#family, { ctState: this.#ct, cut: false })
+    const later = to ? w.translated(to) : w
+    if (toHost) return this.#judge.input(later, this.#family, this.#ct)
+    return this.#judge.forward(later, this.#family, { ctState: this.#ct, cut: false })
   }
 
   #differ(w: Walk, d: Difference) {

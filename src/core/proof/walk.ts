@@ -8,7 +8,7 @@ import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
 import type { Ruleset } from './model.ts'
 import { compileFamily, wayOf } from './program.ts'
 import type { Prim } from './raw.ts'
-import { Domain, type Domains, explore } from './space.ts'
+import { type Cls, Domain, type Domains, explore, type Locate } from './space.ts'
 
 export type Walked = {
   readonly verdict: 'accept' | 'drop' | 'not understood'
@@ -21,7 +21,9 @@ export type Walked = {
   readonly path: readonly string[]
 }
 
-const one = (value: Prim, label = String(value)): Domain => new Domain([{ value, label, memberOf: new Set() }])
+const cls = (value: Prim, label = String(value)): Cls => ({ value, label, memberOf: new Set() })
+const one = (value: Prim, label = String(value)): Domain => new Domain([cls(value, label)])
+const ITSELF: Locate = { address: value => cls(value), port: value => cls(value) }
 
 function domainsOf(p: PlacedPacket): Domains {
   const address = (text: PlacedPacket['src']): Domain => {
@@ -47,7 +49,7 @@ export function walk(ruleset: Ruleset, packet: PlacedPacket, table = NFT_TABLE):
   const program = compileFamily(ruleset, packet.family, table)
   const found: { result: KernelResult; doubts: readonly string[] }[] = []
   explore([{ domains: domainsOf(packet), choices: [] }], { left: 1000 }, w => {
-    const kernel = new KernelWalk(w, { family: packet.family, ctState: CT[packet.connection], mark: 0 })
+    const kernel = new KernelWalk(w, { family: packet.family, ctState: CT[packet.connection], mark: 0, locate: ITSELF })
     found.push({ result: kernel.run(wayOf(program, packet.oif === undefined)), doubts: w.doubts })
   })
   const [{ result, doubts }] = found as [(typeof found)[number]]
