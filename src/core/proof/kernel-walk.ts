@@ -5,9 +5,9 @@
 import type { SetNode } from './lookup-set.ts'
 import type { ElementModel, SetModel, Verdict } from './model.ts'
 import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
-import type { Prim } from './raw.ts'
+import { type Prim, prim } from './raw.ts'
 import type { Cls, Dim, Locate, Walk } from './space.ts'
-import { applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
+import { type Among, applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
 
 /** What a piece is for the packets of a box: one datum, or a function of one dimension, named by `key`. */
 type Value =
@@ -19,7 +19,7 @@ type Value =
       readonly get: (c: Cls) => Prim
       readonly size: number
     }
-  | { readonly kind: 'opaque'; readonly what: string; readonly size: number }
+  | { readonly kind: 'opaque'; readonly what: string; readonly size: number; readonly among?: Among }
 
 export type Hop = { readonly chain: ChainProgram; readonly rule?: RuleProgram; readonly verdict: string }
 
@@ -206,7 +206,7 @@ export class KernelWalk {
       case 'ct state':
         return [this.#done(num(this.#ct), p)]
       case 'opaque':
-        return [{ kind: 'opaque', what: source.what, size }]
+        return [{ ...source, kind: 'opaque', size }]
       case 'state':
         return [this.#done(this.#state[source.name], p)]
       case 'found':
@@ -300,7 +300,11 @@ export class KernelWalk {
     const { model } = set
     const values = pieces.flatMap(p => this.#resolve(p))
     const doubt = model.volatile ? `set ${set.name}: ${model.volatile}` : values.find(v => v.kind === 'opaque')?.what
-    if (doubt !== undefined) return this.#anyOf(model, doubt, not, into)
+    if (doubt !== undefined) {
+      const [only, more] = values
+      const among = !model.volatile && !more && only?.kind === 'opaque' ? only.among : undefined
+      return this.#anyOf(among ? chosenFrom(model, among) : model, doubt, not, into)
+    }
     let node: SetNode | undefined = set.root(values.map(v => v.size))
     for (const [i, v] of values.entries()) {
       if (v.kind === 'opaque') return false
@@ -316,13 +320,21 @@ export class KernelWalk {
   }
 
   /** A key that is not known: any of the set's answers, or none. */
-  #anyOf(model: SetModel, doubt: string, not: boolean, into: 'verdict' | number | undefined): boolean | Verdict {
+  #anyOf(
+    model: Pick<SetModel, 'elements' | 'catchAll' | 'dataLength'> & { readonly isSure?: boolean },
+    doubt: string,
+    not: boolean,
+    into: 'verdict' | number | undefined,
+  ): boolean | Verdict {
     if (into !== 'verdict') {
       if (into !== undefined) this.#slots[into] = { kind: 'opaque', what: doubt, size: model.dataLength }
       return this.#w.doubt(doubt) !== (into === undefined && not)
     }
     const answers = new Set([...model.elements, model.catchAll].map(e => verdictText(e?.verdict)).filter(t => t !== ''))
-    const found = [...answers].find(() => this.#w.doubt(doubt))
+    const list = [...answers]
+    // One of them it is: the last needs no question.
+    const last = model.isSure ? list.pop() : undefined
+    const found = list.find(() => this.#w.doubt(doubt)) ?? last
     return found !== undefined && parseVerdict(found)
   }
 
@@ -359,6 +371,13 @@ export class KernelWalk {
         : { kind: 'of', dim: v.dim, key: `(${key})`, get, size }
     return true
   }
+}
+
+/** The elements that a number among these may find; sure if it finds one whichever it is. */
+function chosenFrom(model: SetModel, { from, to }: Among): SetModel & { readonly isSure: boolean } {
+  const keys = new Map(model.elements.map(e => [swap4(Number(prim(e.key, 0, model.keyLength))), e]))
+  const elements = [...keys].filter(([n]) => from <= n && n <= to).map(([, e]) => e)
+  return { ...model, elements, isSure: elements.length === to - from + 1 }
 }
 
 const num = (hostOrder: number): Value => ({ kind: 'const', value: swap4(hostOrder), size: 4 })

@@ -73,7 +73,6 @@ const LOADS: Readonly<Record<string, number>> = {
   rt: 1,
   exthdr: 1,
   socket: 2,
-  numgen: 1,
   hash: 2,
   osf: 1,
   xfrm: 1,
@@ -197,6 +196,11 @@ class RuleCompiler {
         if (verdict) return this.#put({ do: 'verdict', verdict })
         if (value === undefined) throw new RawError('an immediate of nothing')
         return this.#load(n(1), [constant(value, size)])
+      }
+      case 'numgen': {
+        const [count, from] = [n(2) ?? 0, n(4) ?? 0]
+        const among = count > 0 ? { from, to: from + count - 1 } : undefined
+        return this.#load(n(1), [piece({ at: 'opaque', what: e.name, ...(among && { among }) }, 4)])
       }
       case 'reject':
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
