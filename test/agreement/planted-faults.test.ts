@@ -22,7 +22,8 @@ let lab: RealLab
 let real: RealPackets
 before(() => {
   lab = new RealLab(`gingham-faults-${process.pid}`)
-  real = new RealPackets(lab)
+  // Here much does not come out that should.
+  real = new RealPackets(lab, { patienceMs: 300 })
 })
 after(() => lab?.close())
 

@@ -21,7 +21,8 @@ const WITNESS = `table inet witness {
 }
 `
 const TO_HOST = 'to host'
-const PATIENCE_MS = 500
+/** How long a packet that should come out is waited for: a busy machine is slow, and nothing waits for what is right. */
+const PATIENCE_MS = 5000
 
 type Counts = ReadonlyMap<string, number>
 type Obj = { readonly [key: string]: unknown }
@@ -66,13 +67,15 @@ type Wanted = { readonly flow: Flow; readonly told: Told }
 
 export class RealPackets {
   readonly #lab: RealLab
+  readonly #patienceMs: number
   #ids = 0
   #world: World | undefined
   #before: Counts = new Map()
   sent = 0
 
-  constructor(lab: RealLab) {
+  constructor(lab: RealLab, { patienceMs = PATIENCE_MS }: { readonly patienceMs?: number } = {}) {
     this.#lab = lab
+    this.#patienceMs = patienceMs
   }
 
   /** Loads the world's table: as our print read by nft, or as we write it. Gives what nft lists of it. */
@@ -132,7 +135,7 @@ export class RealPackets {
     const receive = (): void => {
       for (const { id, at } of this.#lab.receive()) seen.set(id, at)
     }
-    const end = performance.now() + PATIENCE_MS
+    const end = performance.now() + this.#patienceMs
     for (receive(); !out.every(id => seen.has(id)) && performance.now() < end; receive())
       await new Promise(resolve => setImmediate(resolve))
     const after = countsOf(this.#list())

@@ -4,7 +4,7 @@
 
 import type { SetNode } from './lookup-set.ts'
 import type { ElementModel, SetModel, Verdict } from './model.ts'
-import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
+import { type ChainProgram, CMP, type Nat, ordered, type RuleProgram, type Step } from './program.ts'
 import { type Prim, prim } from './raw.ts'
 import type { Cls, Dim, Locate, Walk } from './space.ts'
 import { type Among, applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
@@ -31,8 +31,9 @@ export type KernelResult = {
   /** Comments of the counting rules of our table on the way: logs, then the deciding cause, of each direction. */
   readonly causes: readonly string[]
   readonly path: readonly Hop[]
-  /** `translation`: to what is not known. */
-  readonly nat?: 'masquerade' | 'translation'
+  /** `translation`: to what is not known. `natBy`: whose chain. */
+  readonly nat?: Nat
+  readonly natBy?: ChainProgram
   /** The destination that the packet was given on its way: all later hooks saw this one. */
   readonly to?: Translated
 }
@@ -65,7 +66,7 @@ export class KernelWalk {
   readonly #state: State
   readonly #causes: string[] = []
   readonly #path: Hop[] = []
-  #nat: KernelResult['nat']
+  #nat: Pick<KernelResult, 'nat' | 'natBy'> | undefined
   #to: Translated | undefined
   #hook = ''
   #ct: number
@@ -101,7 +102,7 @@ export class KernelWalk {
       ...ended,
       causes: this.#causes,
       path: this.#path,
-      ...(this.#nat && { nat: this.#nat }),
+      ...this.#nat,
       ...(this.#to && { to: this.#to }),
     }
   }
@@ -124,7 +125,7 @@ export class KernelWalk {
         this.#path.push({ chain: at.chain, verdict: `policy ${base.base!.policy} of ${base.name}` })
         return { verdict: base.base!.policy }
       }
-      const verdict = this.#rule(rule)
+      const verdict = this.#rule(rule, at.chain)
       if (!verdict) continue
       if ('unknown' in verdict) {
         this.#path.push({ chain: at.chain, rule, verdict: `not understood: ${verdict.unknown}` })
@@ -150,7 +151,7 @@ export class KernelWalk {
     }
   }
 
-  #rule(rule: RuleProgram): Verdict | { readonly unknown: string } | undefined {
+  #rule(rule: RuleProgram, chain: ChainProgram): Verdict | { readonly unknown: string } | undefined {
     this.#slots = []
     for (const step of rule.steps) {
       switch (step.do) {
@@ -160,7 +161,7 @@ export class KernelWalk {
         case 'unknown':
           return { unknown: step.what }
         case 'nat':
-          this.#translate(step)
+          this.#translate(step, chain)
           return { kind: 'accept' }
         case 'count':
           this.#causes.push(rule.model.comment ?? '')
@@ -188,10 +189,10 @@ export class KernelWalk {
     return undefined
   }
 
-  #translate({ what, to }: Extract<Step, { do: 'nat' }>) {
+  #translate({ what, to }: Extract<Step, { do: 'nat' }>, natBy: ChainProgram) {
     const { locate } = this.#o
-    if (what === 'masquerade' || !to || !locate) {
-      this.#nat ??= what
+    if (!to || !locate) {
+      this.#nat ??= { nat: what, natBy }
       return
     }
     const { address, port } = to

@@ -44,10 +44,12 @@ export type Step =
   | { readonly do: 'doubt'; readonly what: string }
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
-  /** `to`: the new destination, where it is known. */
-  | { readonly do: 'nat'; readonly what: 'masquerade' | 'translation'; readonly to?: Destination }
+  /** `to`: the new destination of a translation, where it is known. */
+  | { readonly do: 'nat'; readonly what: Nat; readonly to?: Destination }
   | { readonly do: 'unknown'; readonly what: string }
 
+/** A packet gets the source of its way out, some other source, another destination. */
+export type Nat = 'masquerade' | 'source' | 'translation'
 export type Destination = { readonly address: Prim; readonly port?: number }
 
 export type RuleProgram = { readonly model: RuleModel; readonly steps: readonly Step[] }
@@ -207,7 +209,8 @@ class RuleCompiler {
       case 'masq':
         return this.#put({ do: 'nat', what: 'masquerade' })
       case 'nat': {
-        const to = n(1) === NAT_DESTINATION ? this.#destination(n(3), n(5)) : undefined
+        if (n(1) !== NAT_DESTINATION) return this.#put({ do: 'nat', what: 'source' })
+        const to = this.#destination(n(3), n(5))
         return this.#put({ do: 'nat', what: 'translation', ...(to && { to }) })
       }
       case 'redir':

@@ -208,13 +208,11 @@ class Part {
   }
 
   #masquerade(): void {
-    const bases = this.#chains('ours', 'postrouting')
+    const bases = wayOf(this.#program, false).filter(c => c.base!.hook === 'postrouting')
     this.#p.explore([this.#box()], w => {
       const kernel = this.#walk(w).run(bases)
-      const found = kernel.nat === 'masquerade'
-      const wanted = this.#judge.masquerade(w)
-      if (kernel.verdict === 'accept' && found === wanted && kernel.nat !== 'translation') return
-      this.#suspect('postrouting', w)
+      if (kernel.verdict !== 'accept' || kernel.nat === 'translation' || this.#source(w, kernel))
+        this.#suspect('postrouting', w)
     })
   }
 
@@ -249,12 +247,26 @@ class Part {
     })
   }
 
-  /** What an accepted new packet's source should become and becomes, if that differs. */
-  #source(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
-    if (this.#ct !== CT.new || kernel.verdict !== 'accept') return undefined
-    const say = (masqueraded: boolean): string => (masqueraded ? 'masqueraded' : 'not masqueraded')
-    const [wanted, found] = [say(this.#judge.masquerade(w)), say(kernel.nat === 'masquerade')]
-    return wanted === found ? undefined : { wanted, found }
+  /**
+   * What an accepted new packet's source should become and becomes, if that differs. Others may give packets a source as
+   * they like, but not those from pod to pod: the receiver's policy would judge somebody else.
+   */
+  #source(w: Walk, { verdict, nat, natBy }: KernelResult): { wanted: string; found: string } | undefined {
+    if (this.#ct !== CT.new || verdict !== 'accept') return undefined
+    const isFound = nat === 'masquerade' || nat === 'source'
+    const isWanted = this.#judge.masquerade(w)
+    if (isFound === isWanted) return undefined
+    const isOurs = this.#program.ours.some(c => c.chains === natBy?.chains)
+    if (isFound && !isOurs && !(this.#isPods(w, 'src') && this.#isPods(w, 'dst'))) return undefined
+    const say = (is: boolean): string => (is ? 'masqueraded' : 'not masqueraded')
+    return { wanted: say(isWanted), found: nat === 'source' ? 'given another source' : say(isFound) }
+  }
+
+  /** Whether an address is an endpoint's of this node, or in a pool. */
+  #isPods(w: Walk, dim: 'src' | 'dst', given?: Cls): boolean {
+    const marks = [MARKS.pool, ...this.#judge.intent.endpoints.map(e => ownMark(e.interfaceName))]
+    const isPod = (c: Cls): boolean => marks.some(mark => c.memberOf!.has(mark))
+    return given ? isPod(given) : w.ask(dim, 'a pod’s', isPod)
   }
 
   /**
@@ -264,9 +276,7 @@ class Part {
   #isRefusedService(w: Walk, { verdict, nat, to, path }: KernelResult): boolean {
     if (verdict !== 'drop' || nat === 'translation' || !SERVICE_PROXIES.includes(path.at(-1)?.chain.table ?? ''))
       return false
-    const owners = this.#judge.intent.endpoints.map(e => ownMark(e.interfaceName))
-    const isPod = (c: Cls): boolean => [MARKS.pool, ...owners].some(mark => c.memberOf!.has(mark))
-    return !(to ? isPod(to.dst) : w.ask('dst', 'a pod’s', isPod))
+    return !this.#isPods(w, 'dst', to?.dst)
   }
 
   /** `to`: policy judges the destination that the packet was given before. */
