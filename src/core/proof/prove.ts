@@ -211,8 +211,9 @@ class Part {
     const bases = wayOf(this.#program, false).filter(c => c.base!.hook === 'postrouting')
     this.#p.explore([this.#box()], w => {
       const kernel = this.#walk(w).run(bases)
-      if (kernel.verdict !== 'accept' || kernel.nat === 'translation' || this.#source(w, kernel))
-        this.#suspect('postrouting', w)
+      // No cause is counted here: a packet's causes are told before.
+      const isPlain = kernel.verdict === 'accept' && kernel.nat !== 'translation' && kernel.causes.length === 0
+      if (!isPlain || this.#source(w, kernel)) this.#suspect('postrouting', w)
     })
   }
 
