@@ -111,6 +111,11 @@ describe('rules of others', () => {
       text: 'table netdev foreign { chain c { type filter hook ingress device "lo" priority 0; }\n}\n',
       is: 'not understood',
     },
+    {
+      name: 'a cause that our own table counts once more',
+      text: 'table inet gingham {\n chain more { type filter hook postrouting priority 5; tcp dport 80 counter comment "Tier default ingress default Deny"\n }\n}\n',
+      is: 'different',
+    },
     { name: 'our own table asleep', text: 'add table inet gingham { flags dormant; }\n', is: 'different' },
     { name: 'our own table gone', text: 'delete table inet gingham\n', is: 'different' },
   ]
