@@ -21,6 +21,7 @@ export type TracedChain = {
   readonly table: string
   readonly name: string
   readonly hook?: string
+  readonly type: string
   readonly prio: number
   readonly policy: string
   readonly rules: TracedRule[]
@@ -104,6 +105,7 @@ export function tracer(text: string): Tracer {
         table: `${body.family} ${body.table}`,
         name,
         ...(body.hook !== undefined && { hook: String(body.hook) }),
+        type: String(body.type ?? ''),
         prio: Number(body.prio ?? 0),
         policy: String(body.policy ?? 'accept'),
         rules: [],
@@ -217,6 +219,13 @@ function matches(m: Obj, table: Table, p: PlacedPacket, s: State): boolean {
   return options.some(o => inPart(part(o, got.type), got.value)) !== not
 }
 
+/** Whether a reject, by its sort, is for such packets. */
+function rejects(body: Obj | null, p: PlacedPacket): boolean {
+  const type = body?.type
+  if (type === 'icmp' || type === 'icmpv6') return p.family === (type === 'icmp' ? 4 : 6)
+  return type !== 'tcp reset' || p.protocol === 6
+}
+
 /** What becomes of a packet on its whole way. */
 export function trace(t: Tracer, p: PlacedPacket): Traced {
   const state: State = { priority: 0, mark: 0, hook: '', prio: 0 }
@@ -229,6 +238,8 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
       .sort((a, b) => a.chain.prio - b.chain.prio)
   for (const hook of p.oif === undefined ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']) {
     for (const { table, chain } of bases(hook)) {
+      // Translations are made once, for a connection's first packet: others do not come through these chains.
+      if (chain.type === 'nat' && p.connection !== 'new') continue
       state.hook = hook
       state.prio = chain.prio
       const verdict = run(table, chain)
@@ -249,6 +260,8 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
           causes.push(rule.comment)
         }
         let verdict: Obj | undefined
+        // The listing leaves out what a reject of some sort implies.
+        if (kind === 'reject' && !rejects(body, p)) continue rules
         if (kind === 'match') {
           if (!matches(body, table, p, state)) continue rules
         } else if (kind === 'vmap' || kind === 'mangle') {

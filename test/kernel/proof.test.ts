@@ -127,7 +127,7 @@ test('every edit of the live table that changes a verdict is found, and no other
       }
       const after = tracer(listed.stdout)
       count.edits++
-      if (count.edits % 500 === 0) console.log(`# ${count.edits} edits: ${JSON.stringify(count)}`)
+      if (count.edits % 200 === 0) console.log(`# ${count.edits} edits: ${JSON.stringify(count)}`)
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
       const proof = proveLive(intent)
       const story = `seed ${seed}, edit ${count.edits}, ${kind}:\n${script}\n${show(proof)}`

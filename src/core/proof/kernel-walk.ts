@@ -86,6 +86,8 @@ export class KernelWalk {
   /** Through base chains of one or several hooks, in this order; a drop ends it. */
   run(bases: readonly ChainProgram[]): KernelResult {
     for (const base of bases) {
+      // Only a connection's first packet comes through these.
+      if (base.base!.type === 'nat' && this.#o.ctState !== CT.new) continue
       const ended = this.#base(base, base)
       if (ended.verdict !== 'accept') return this.#result(ended)
     }
