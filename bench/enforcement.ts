@@ -3,25 +3,18 @@
 // its label. Every change flips the verdict of the sender's flow. The shape is that of a measurement of a real Calico.
 //
 //   node_modules/.bin/node bench/enforcement.ts [--write] [--policies 1,100,1000] [--changes 200]
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { openSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { startDatastore, temporaryDirectory } from '../src/apps/datastore/spawn.ts'
 import { HOST_MAC } from '../src/core/base/register.ts'
 import { addr } from '../src/core/net/addr.ts'
 import { keyOf, type Resource } from '../src/core/resources/resource.ts'
-import { encodeResource, storeKey } from '../src/core/resources/store-key.ts'
-import { openEmbedded } from '../src/io/store/embedded.ts'
+import { storeKey } from '../src/core/resources/store-key.ts'
 import type { Store } from '../src/io/store/store.ts'
 import { Conntrack } from '../test/support/conntrack.ts'
-import { openLab, type PodLab } from '../test/support/pod-lab.ts'
 import { endpoint, globalPolicy } from '../test/support/resources.ts'
+import { put, RealNode } from './real-node.ts'
 import { decimals, markdown, median, quantile, report, whole } from './report.ts'
-import { NODE, RECEIVER, scenario, setLabel } from './scenario.ts'
+import { RECEIVER, scenario, setLabel } from './scenario.ts'
 import { monotonic, VerdictProbe } from './verdict-probe.ts'
 
 const { values } = parseArgs({
@@ -39,18 +32,12 @@ const PAUSE_MS = 40
 const RULES = 10
 const REMOTE = '10.66.0.2'
 const CLOSED_PORT = 9
-const AGENT = fileURLToPath(new URL('../src/apps/agent/main.ts', import.meta.url))
 const ms = decimals(1)
 
 type Write = () => Promise<unknown>
 /** Writing `close` makes the flow dropped, `open` allowed again. */
 type Flip = { readonly name: string; readonly close: Write; readonly open: Write }
 type Samples = { readonly total: number[]; readonly write: number[] }
-
-const put = (store: Store, resource: Resource): Write => {
-  const [key, text] = [storeKey(keyOf(resource)), encodeResource(resource)]
-  return () => store.put(key, text)
-}
 
 const remote = (labels: Readonly<Record<string, string>>): Resource =>
   endpoint({ name: 'remote', node: 'node1', addresses: [REMOTE], labels })
@@ -96,44 +83,23 @@ async function measure(probe: VerdictProbe, conntrack: Conntrack, flip: Flip): P
   return samples
 }
 
-function startAgent(lab: PodLab, run: string, datastore: string): ChildProcess {
-  const log = openSync(join(run, 'agent.log'), 'a')
-  const options = ['--node', NODE, '--run', run, '--datastore', datastore, '--no-bird', '--no-cni-socket']
-  const netns = lab.node.split('/').at(-1)!
-  return spawn('ip', ['netns', 'exec', netns, process.execPath, AGENT, ...options], { stdio: ['ignore', log, log] })
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  child.kill()
-  await once(child, 'exit')
-}
-
 async function cells(policies: number): Promise<string[][]> {
   const undo: (() => unknown)[] = []
   try {
-    const directory = temporaryDirectory()
-    undo.push(() => directory.remove())
-    const datastore = await startDatastore(directory.path)
-    undo.push(() => datastore.stop())
-    const store = openEmbedded({ socket: datastore.socket })
-    undo.push(() => store.close())
     const s = scenario({ policies, rulesPerPolicy: RULES, members: 20, addressesPerEndpoint: 20 })
     const resources = [...s.resources, remote({ set: setLabel(policies * RULES - 1) })]
-    await Promise.all(resources.map(resource => put(store, resource)()))
-    const lab = openLab({
+    const node = await RealNode.start(resources, {
       ...{ name: `gbe${process.pid}`, pods: { [RECEIVER.name]: RECEIVER.address }, beyond: [`${REMOTE}/31`] },
     })
-    undo.push(() => lab.close())
+    undo.push(() => node.close())
+    const { lab, store } = node
     const conntrack = new Conntrack(lab.node)
     undo.push(() => conntrack.close())
     const receiver = lab.pods[RECEIVER.name]!
     const way = { dstMac: HOST_MAC, src: addr(REMOTE), dst: receiver.address, dport: s.openPort }
-    const agent = startAgent(lab, directory.path, datastore.socket)
-    undo.push(() => stop(agent))
     const probe = new VerdictProbe(lab.uplink, receiver, way)
     undo.push(() => probe.close())
-    await settled(probe, join(directory.path, 'agent.log'))
+    await settled(probe, node)
     const rows: string[][] = []
     for (const flip of flips(store, s)) {
       const { total, write } = await measure(probe, conntrack, flip)
@@ -152,12 +118,8 @@ async function cells(policies: number): Promise<string[][]> {
 }
 
 /** Before the agent has its table, nothing is judged: closed by it, then open, then no more work left from its start. */
-async function settled(probe: VerdictProbe, log: string): Promise<void> {
-  const until = monotonic() + 120_000
-  while (!readFileSync(log, 'utf8').includes('in sync with the datastore')) {
-    if (monotonic() > until) throw new Error(readFileSync(log, 'utf8'))
-    await setTimeout(100)
-  }
+async function settled(probe: VerdictProbe, node: RealNode): Promise<void> {
+  await node.inSync()
   await probe.watch(true, 120_000)
   await setTimeout(3000)
 }

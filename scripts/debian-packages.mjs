@@ -6,11 +6,29 @@ const NEEDS = [
   { name: 'nftables', there: () => findProgram('nft') },
   { name: 'bird2', there: () => findProgram('bird') },
   { name: 'iproute2', there: () => findProgram('ip') },
+  { name: 'openssl', there: () => findProgram('openssl') },
   { name: 'gcc', there: () => findProgram('gcc') },
   { name: 'libc6-dev', there: () => existsSync('/usr/include/stdio.h') },
 ]
 
-export const missingDebianPackages = () => NEEDS.filter(need => !need.there()).map(need => need.name)
+/** What Kubernetes' nodes need besides; installed for their lab only. */
+const NODE_NEEDS = [
+  { name: 'containerd', there: () => findProgram('containerd') && findProgram('ctr') },
+  { name: 'runc', there: () => findProgram('runc') },
+  { name: 'containernetworking-plugins', there: () => existsSync('/usr/lib/cni/portmap') },
+  { name: 'conntrack', there: () => findProgram('conntrack') },
+  { name: 'ethtool', there: () => findProgram('ethtool') },
+  { name: 'iptables', there: () => findProgram('iptables') },
+  { name: 'socat', there: () => findProgram('socat') },
+]
+
+const needsOf = purpose => (purpose === 'kubernetes' ? [...NEEDS, ...NODE_NEEDS] : NEEDS)
+
+/** Names of the packages that are missing for a purpose; see `setUp`. */
+export const missingDebianPackages = purpose =>
+  needsOf(purpose)
+    .filter(need => !need.there())
+    .map(need => need.name)
 
 // invoke-rc.d and deb-systemd-invoke ask this program whether a service may start; 101 means no.
 const POLICY = '/usr/sbin/policy-rc.d'
@@ -34,18 +52,19 @@ function aptGet(args) {
   return run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', ...args], { env })
 }
 
-export function installDebianPackages() {
-  const packages = missingDebianPackages()
+export function installDebianPackages(purpose) {
+  const packages = missingDebianPackages(purpose)
   const update = aptGet(['update'])
   const install = withoutServices(() => aptGet(['install', '--no-install-recommends', '-y', ...packages]))
   // A host on which a package's scripts cannot start a service still has the program, and the program is what counts.
-  const missing = missingDebianPackages()
+  const missing = missingDebianPackages(purpose)
   if (missing.length > 0) {
     throw new SetUpError(
       `The Debian package${missing.length > 1 ? 's' : ''} ${missing.join(', ')} could not be installed.`,
       `Run: apt-get update && apt-get install ${missing.join(' ')}${lastLines(update.code === 0 ? install.output : update.output + install.output)}`,
     )
   }
-  // The lab and the agent start their own BIRD; the system's one shall not start at the next boot either.
+  // The lab and the agent start their own; the system's shall not start at the next boot either.
   if (packages.includes('bird2')) run('update-rc.d', ['bird', 'disable'])
+  if (packages.includes('containerd')) run('update-rc.d', ['containerd', 'disable'])
 }

@@ -1,5 +1,5 @@
 // The npm packages: present when what npm noted down of its last installation is what the lock file asks for.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lastLines, NODE, ROOT, run, SetUpError } from './run.mjs'
 
@@ -16,6 +16,12 @@ export function npmPackagesPresent() {
 }
 
 export function installNpmPackages() {
+  // `npm ci` empties node_modules first, through a link too: what it points at is somebody else's.
+  if (lstatSync(join(ROOT, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink())
+    throw new SetUpError(
+      'node_modules is a link, and what it points at is not what the lock file asks for.',
+      'Remove the link (rm node_modules), or install where it points.',
+    )
   const { code, output } = run('npm', ['ci', '--no-progress', '--loglevel=error'])
   if (code === 127) throw new SetUpError('npm is not installed.', 'Run: apt-get install npm')
   if (code !== 0) {

@@ -9,7 +9,13 @@ import { checkMachine, checkNftables } from './machine.mjs'
 import { installNpmPackages, npmPackagesPresent } from './npm-packages.mjs'
 import { main, ROOT, SetUpError } from './run.mjs'
 
-const COMMANDS = { lab: 'npm start', test: 'npm test' }
+const COMMANDS = {
+  lab: 'npm start',
+  test: 'npm test',
+  image: 'npm run image',
+  bench: 'npm run bench',
+  kubernetes: 'npm start -- --kubernetes',
+}
 
 const say = text => console.log(`[set-up] ${text}`)
 
@@ -33,8 +39,8 @@ const timeOf = file => statSync(join(ROOT, file)).mtimeMs
 const STEPS = [
   {
     name: 'Debian packages',
-    present: () => missingDebianPackages().length === 0,
-    doing: () => `installing ${missingDebianPackages().join(', ')}`,
+    present: purpose => missingDebianPackages(purpose).length === 0,
+    doing: purpose => `installing ${missingDebianPackages(purpose).join(', ')}`,
     install: installDebianPackages,
   },
   { name: 'npm packages', present: npmPackagesPresent, doing: 'installing', install: installNpmPackages },
@@ -52,16 +58,16 @@ const STEPS = [
   }),
 ]
 
-/** Prepares this machine. `for` is what for, `lab` or `test`; throws a `SetUpError` with the fix in it. */
+/** Prepares this machine. `for` is what for: `lab`, `test`, `bench`, `image` or `kubernetes`; throws a `SetUpError` with the fix in it. */
 export async function setUp({ for: purpose }) {
   checkMachine(COMMANDS[purpose])
   for (const step of STEPS) {
-    if (!step.present()) {
+    if (!step.present(purpose)) {
       await withLock(say, async () => {
         // Another set-up may have done it while this one waited.
-        if (step.present()) return
-        say(`${step.name}: ${typeof step.doing === 'function' ? step.doing() : step.doing}`)
-        await step.install()
+        if (step.present(purpose)) return
+        say(`${step.name}: ${typeof step.doing === 'function' ? step.doing(purpose) : step.doing}`)
+        await step.install(purpose)
       })
     }
     say(`${step.name}: present`)

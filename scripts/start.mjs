@@ -1,10 +1,11 @@
 // `npm start`: the set-up, then the lab under the packaged Node, with the terminal, the signals and the exit code passed through.
+// `npm start -- --kubernetes`: the same with a real Kubernetes, whose nodes need more of the machine.
 import { spawn } from 'node:child_process'
 import { ENVIRONMENT, main, NODE, ROOT } from './run.mjs'
 import { setUp } from './setup.mjs'
 
 await main(async () => {
-  await setUp({ for: 'lab' })
+  await setUp({ for: process.argv.includes('--kubernetes') ? 'kubernetes' : 'lab' })
   const child = spawn(NODE, ['src/apps/lab/main.ts', ...process.argv.slice(2)], {
     cwd: ROOT,
     env: ENVIRONMENT,

@@ -16,6 +16,7 @@ export type Judges = readonly JudgeName[]
 export type KeptCase = {
   readonly resources: readonly Resource[]
   readonly settings: NodeSettings
+  readonly budget: number
   readonly flow: Flow
 }
 export type Disagreement = KeptCase & {
@@ -89,7 +90,7 @@ export async function judgeCase(
   kept: KeptCase,
   o: { compiler: Compiler; judges: Judges; real: RealPackets | undefined; how?: number },
 ): Promise<Disagreement | undefined> {
-  const world = worldOf(snapshotOf(kept.resources), kept.settings, o.compiler)
+  const world = worldOf({ ...kept, snapshot: snapshotOf(kept.resources) }, o.compiler)
   const { told } = byOracle(world, kept.flow)
   let first: string | undefined
   const guilty: JudgeName[] = []
@@ -122,8 +123,9 @@ export async function agree(o: AgreementOptions): Promise<Agreement> {
   }
   while (o.goesOn(stats)) {
     const seed = o.seed + stats.cases++
-    const { snapshot, settings } = makeCase(seed, coverage.missing)
-    const world = worldOf(snapshot, settings, o.compiler)
+    const made = makeCase(seed, coverage.missing)
+    const { snapshot, settings, budget } = made
+    const world = worldOf(made, o.compiler)
     const chosen = chooseFlows(world, seed, { count: o.flows, coverage })
     const wanted = chosen.map(({ flow, judged }) => ({ flow, told: judged.told }))
     for (const { flow, told } of wanted) {
@@ -136,7 +138,7 @@ export async function agree(o: AgreementOptions): Promise<Agreement> {
       stats.judged[name] += wanted.length
       const [first] = wrong
       if (!first) continue
-      const kept: KeptCase = { resources: [...snapshot.values()], settings, flow: first[0] }
+      const kept: KeptCase = { resources: [...snapshot.values()], settings, budget, flow: first[0] }
       const told = wanted.find(w => w.flow === first[0])!.told
       const disagreement = { ...kept, judges: [name], wanted: print(told), found: first[1] }
       return { stats, coverage: coverage.share, disagreement }

@@ -3,6 +3,7 @@
 // as denied where both are to be had.
 import fc from 'fast-check'
 import type { NodeSettings } from '../../src/core/calc/intent.ts'
+import { BUDGET } from '../../src/core/classify/split.ts'
 import { type Addr, addr, familyOf } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
 import { parsePrefix, prefixBase } from '../../src/core/net/prefix.ts'
@@ -23,9 +24,7 @@ import { cluster } from './cluster.ts'
 import { FEATURED_FIXED, featuredPolicy } from './featured-policy.ts'
 import { type Feature, featuresOf, membersOf, type Pair, pairsOf, WANTED, whyImpossible } from './features.ts'
 import { type Flow, HOST, type Shape } from './flow.ts'
-import { byOracle, type Judged, NODE, type World } from './judges.ts'
-
-export type Case = { readonly snapshot: Snapshot; readonly settings: NodeSettings }
+import { byOracle, type Case, type Judged, NODE, type World } from './judges.ts'
 
 const FEATURED = 5
 const CANDIDATES = 50
@@ -127,7 +126,27 @@ function featureSet(wanted: readonly Pair[], d: Dice, given: readonly Feature[] 
 const SETTINGS = {
   endpointToHostAction: ['Drop', 'Accept', 'Return', 'Reject'],
   conntrackInvalidCheck: [true, true, false],
+  wrapped: [true, false],
+  vxlanPort: [4789, 8500],
 } as const
+/**
+ * Where nothing is said about them. Denied packets are dropped: the answer of a reject holds the packet that it is about,
+ * and would be taken for it.
+ */
+export const OTHER_SETTINGS = {
+  logPrefix: 'calico-packet',
+  logLimit: { rate: 100, per: 'second', burst: 5 },
+  denyAction: 'Drop',
+  failsafeInbound: [],
+  failsafeOutbound: [],
+  allowVXLAN: true,
+  allowIPIP: true,
+  vxlanPort: 4789,
+  sourceSpoofing: false,
+  excludedInterfaces: [],
+} as const satisfies Partial<NodeSettings>
+/** Small ones cut the tables into parts. */
+const BUDGETS = [BUDGET, BUDGET, 20, 4, 1] as const
 
 /** Random rules deny more than they allow: what is left over at the end of the default tier is let through, now and then. */
 const OPEN = (d: Dice): object => ({
@@ -166,14 +185,18 @@ export function makeCase(seed: number, wanted: readonly Pair[]): Case {
       interfacePrefixes: ['cali'],
       endpointToHostAction: pick(d, SETTINGS.endpointToHostAction),
       conntrackInvalidCheck: pick(d, SETTINGS.conntrackInvalidCheck),
-      logPrefix: 'calico-packet',
+      ...OTHER_SETTINGS,
+      allowVXLAN: pick(d, SETTINGS.wrapped),
+      allowIPIP: pick(d, SETTINGS.wrapped),
+      vxlanPort: pick(d, SETTINGS.vxlanPort),
     },
+    budget: pick(d, BUDGETS),
   }
 }
 
 function* rulesOf(snapshot: Snapshot): Generator<PolicyRule> {
   for (const { kind, spec } of snapshot.values()) {
-    if (!/Policy$|^Profile$/.test(kind)) continue
+    if (!/^(Staged)?(Global)?NetworkPolicy$|^Profile$/.test(kind)) continue
     const { ingress, egress } = spec as { ingress?: readonly PolicyRule[]; egress?: readonly PolicyRule[] }
     yield* ingress ?? []
     yield* egress ?? []

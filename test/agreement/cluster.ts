@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { type Addr, addr, familyOf } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
 import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../../src/core/resources/resource.ts'
+import { clusterPolicy, networkPolicy } from './kubernetes-policies.ts'
 
 const NAMESPACES = ['default', 'prod'] as const
 const LABELS = { app: ['web', 'db'], role: ['front', 'back'], env: ['p'] } as const
@@ -79,6 +80,13 @@ const entity = (nets: readonly string[]) =>
     notNets: maybe(fc.subarray([...nets], { minLength: 1, maxLength: 2 }), 0.5),
   })
 
+const SERVICES = ['s0', 's1', 's2'] as const
+/** Without a namespace: that of the policy. */
+const service = fc.record({
+  name: fc.constantFrom(...SERVICES),
+  namespace: fc.constantFrom(...NAMESPACES, ...NAMESPACES, undefined),
+})
+
 /** Rules that the schema refuses are filtered out by decoding the whole policy. */
 const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
   fc
@@ -94,6 +102,7 @@ const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
       ports: maybe(ports, 2),
       notPorts: maybe(ports, 0.5),
       sports: maybe(ports, 0.4),
+      services: maybe(service, 0.6),
     })
     .map(({ ports: dports, notPorts, sports, ...r }) => {
       const withPorts = ['TCP', 'UDP', 'SCTP', undefined].includes(r.protocol as string | undefined)
@@ -112,28 +121,53 @@ const rule = fc.constantFrom(NETS4, NETS6).chain(nets =>
     }),
 )
 
+type Sides = {
+  readonly services: unknown
+  readonly source: { readonly ports: unknown }
+  readonly destination: object
+}
+
+/** A service takes the place of everything else that could be asked of the peer; a source may still have ports. */
+function withService(side: 'source' | 'destination') {
+  return <R extends Sides>({ services, ...r }: R): object => {
+    if (services === undefined) return r
+    return { ...r, [side]: { services, ...(side === 'source' && { ports: r.source.ports }) } }
+  }
+}
+
 const spec = fc.record({
   tier: fc.constantFrom(...TIERS),
   order: maybe(fc.constantFrom(10, 20, 1000)),
   selector: maybe(selector, 3),
   serviceAccountSelector: maybe(serviceAccountSelector, 0.3),
   types: fc.constantFrom(['Ingress'], ['Egress'], ['Ingress', 'Egress'], undefined),
-  ingress: fc.array(rule, { maxLength: 4 }),
-  egress: fc.array(rule, { maxLength: 4 }),
+  ingress: fc.array(rule.map(withService('source')), { maxLength: 4 }),
+  egress: fc.array(rule.map(withService('destination')), { maxLength: 4 }),
 })
+/** What only host endpoints look at; what does not fit together the schema refuses. */
+const hostFields = fc.constantFrom(
+  {},
+  {},
+  { applyOnForward: true },
+  { applyOnForward: true, preDNAT: true, egress: undefined },
+  { applyOnForward: true, doNotTrack: true },
+)
 
 const V3 = 'projectcalico.org/v3'
+const POD_COUNT = 5
 const policy = (index: number) =>
   fc
     .tuple(
       spec,
       fc.constantFrom(undefined, ...NAMESPACES),
       maybe(namespaceSelector, 0.4),
+      hostFields,
       maybe(fc.constantFrom('Set', 'Delete'), 0.7),
     )
-    .map(([body, namespace, namespaces, staged]) => {
+    .map(([body, namespace, namespaces, host, staged]) => {
       const { tier: of } = body
-      const full = { ...body, ...(namespace === undefined && { namespaceSelector: namespaces }) }
+      const global = { namespaceSelector: namespaces, ...host, ...('preDNAT' in host && { types: ['Ingress'] }) }
+      const full = { ...body, ...(namespace === undefined && global) }
       return {
         apiVersion: V3,
         kind: `${staged ? 'Staged' : ''}${namespace ? 'NetworkPolicy' : 'GlobalNetworkPolicy'}`,
@@ -169,8 +203,24 @@ const pod = (index: number) =>
       status: { podIPs: [{ ip: `10.1.${index}.1` }, { ip: `fd00:1::${index}` }], podIP: `10.1.${index}.1` },
     }))
 
+/** A workload that is no pod: Kubernetes' policies do not mean it. Its number follows those of the pods. */
+const workload = fc
+  .record({ namespace: fc.constantFrom(...NAMESPACES), labels, port: fc.constantFrom(...PORTS) })
+  .map(({ namespace, labels: own, port: number }) => ({
+    apiVersion: V3,
+    kind: 'WorkloadEndpoint',
+    metadata: { name: 'node1-cni-c0ffee-eth0', namespace, labels: own },
+    spec: {
+      ...{ node: 'node1', orchestrator: 'cni', containerID: 'c0ffee', endpoint: 'eth0', interfaceName: 'calic0ffee' },
+      ipNetworks: [`10.1.${POD_COUNT}.1/32`, `fd00:1::${POD_COUNT}/128`],
+      profiles: [`kns.${namespace}`],
+      ports: [{ name: 'http', port: number, protocol: 'TCP' }],
+    },
+  }))
+
 const FIXED: readonly object[] = [
   { apiVersion: V3, kind: 'Tier', metadata: { name: 'default' }, spec: { order: 1000000, defaultAction: 'Deny' } },
+  { apiVersion: V3, kind: 'Tier', metadata: { name: 'kube-admin' }, spec: { order: 1000, defaultAction: 'Pass' } },
   { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default', labels: { team: 'a' } } },
   { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'prod', labels: {} } },
   { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'sa1', namespace: 'prod', labels: { tier: 'gold' } } },
@@ -185,6 +235,14 @@ const tier = fc.record({ order: maybe(fc.constant(5)), defaultAction: fc.constan
   spec: s,
 }))
 
+/** Should always be there; where it is not, it denies what its policies speak of. */
+const baseline = fc.constantFrom<object[]>(
+  [],
+  ...Array.from({ length: 4 }, () => [
+    { apiVersion: V3, kind: 'Tier', metadata: { name: 'kube-baseline' }, spec: { order: 1e7, defaultAction: 'Pass' } },
+  ]),
+)
+
 const networkSet = (index: number) =>
   fc
     .tuple(fc.constantFrom(undefined, ...NAMESPACES), labels, fc.subarray([...NETS4, ...NETS6]))
@@ -195,30 +253,122 @@ const networkSet = (index: number) =>
       spec: { nets },
     }))
 
-const POD_COUNT = 5
+/** Two nodes with two interfaces each; endpoints may name one, or be found by an address, or guard all. */
+export const HOST_INTERFACES: ReadonlyMap<string, ReadonlyMap<string, readonly Addr[]>> = new Map(
+  ['node0', 'node1'].map((node, i) => [
+    node,
+    new Map([
+      ['eth0', [addr(`172.16.0.${i + 1}`), addr(`fd00:2::${i + 1}`)]],
+      ['eth1', [addr(`172.16.1.${i + 1}`)]],
+    ]),
+  ]),
+)
+
+const hostEndpoint = (index: number) =>
+  fc
+    .record({
+      interfaceName: fc.constantFrom('eth0', 'eth1', '*', undefined),
+      expectedIPs: fc.constantFrom(
+        [],
+        [`172.16.0.${(index % 2) + 1}`, `fd00:2::${(index % 2) + 1}`],
+        [`172.16.1.${(index % 2) + 1}`],
+      ),
+      labels,
+      profiles: fc.constantFrom([], ['kns.default'], ['projectcalico-default-allow'], ['none']),
+      port: fc.constantFrom(...PORTS),
+    })
+    .map(({ labels: own, port: number, ...h }) => ({
+      apiVersion: V3,
+      kind: 'HostEndpoint',
+      metadata: { name: `host${index}`, labels: own },
+      spec: { node: `node${index % 2}`, ...h, ports: [{ name: 'http', protocol: 'TCP', port: number }] },
+    }))
+
+/** Of pods and outside, listed in slices too. */
+const LISTED4 = [...Array.from({ length: POD_COUNT }, (_, i) => `10.1.${i}.1`), '192.0.2.9', '198.51.100.7']
+const LISTED6 = [...Array.from({ length: POD_COUNT }, (_, i) => `fd00:1::${i}`), '2001:db8::9']
+
+const slicePort = fc.record({
+  protocol: maybe(fc.constantFrom('TCP', 'UDP', 'SCTP'), 4),
+  port: fc.constantFrom(...PORTS, ...PORTS, undefined),
+})
+/** Several of one service, of none, of both families, overlapping, with endpoints in any condition. */
+const slice = (index: number) =>
+  fc
+    .record({
+      namespace: fc.constantFrom(...NAMESPACES),
+      name: fc.constantFrom(...SERVICES, undefined),
+      ports: maybe(fc.array(slicePort, { maxLength: 3 }), 20),
+      family: fc.constantFrom('IPv4', 'IPv6'),
+      picks: fc.array(fc.tuple(fc.nat(10), fc.boolean()), { maxLength: 4 }),
+    })
+    .map(({ namespace, name, ports: listed, family, picks }) => {
+      const from = family === 'IPv4' ? LISTED4 : LISTED6
+      return {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { name: `slice${index}`, namespace, labels: name && { 'kubernetes.io/service-name': name } },
+        addressType: family,
+        ports: listed,
+        endpoints: picks.map(([pick, ready]) => ({ addresses: [from[pick % from.length]], conditions: { ready } })),
+      }
+    })
+
 const tuple = <T>(make: (index: number) => fc.Arbitrary<T>, count: number): fc.Arbitrary<T[]> =>
   fc.tuple(...Array.from({ length: count }, (_, i) => make(i)))
 
+/** Kubernetes' policies: of some clusters many, of others none. */
+const theirs = fc.oneof(
+  { weight: 1, arbitrary: fc.constant([]) },
+  { weight: 3, arbitrary: tuple<object>(networkPolicy, 3) },
+  { weight: 2, arbitrary: tuple<object>(clusterPolicy, 3) },
+  { weight: 2, arbitrary: fc.tuple(networkPolicy(1), clusterPolicy(0), clusterPolicy(1)) },
+)
+
+/** Half of the clusters have some. */
+const hosts = fc.oneof(fc.constant([]), tuple(hostEndpoint, 4))
+
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc
-  .tuple(tuple(pod, POD_COUNT), tuple(networkSet, 3), tuple(policy, 7), tier)
-  .map(([pods, sets, policies, t]) => {
+  .tuple(
+    tuple(pod, POD_COUNT),
+    tuple(networkSet, 3),
+    tuple(slice, 4),
+    tuple(policy, 7),
+    theirs,
+    fc.tuple(tier, workload),
+    fc.tuple(baseline, hosts),
+  )
+  .map(([pods, sets, slices, policies, kubernetes, more, [last, heps]]) => {
     const resources: Resource[] = []
-    for (const document of [...FIXED, t, ...pods, ...sets, ...policies]) {
-      const decoded = decodeResource(document)
+    for (const document of [
+      ...FIXED,
+      ...more,
+      ...last,
+      ...pods,
+      ...sets,
+      ...heps,
+      ...slices,
+      ...policies,
+      ...kubernetes,
+    ]) {
+      // As a datastore holds them: Kubernetes' policies may then have rules that are not valid.
+      const decoded = decodeResource(document, { stored: true })
       if (decoded.ok) resources.push(decoded.value)
     }
     return snapshotOf(resources)
   })
 
-/** Addresses of pods and of the world outside. */
+/** Addresses of pods, the other workload, and of the world outside. */
 const peers4: Addr[] = [
-  ...Array.from({ length: POD_COUNT }, (_, i) => addr(`10.1.${i}.1`)),
+  ...Array.from({ length: POD_COUNT + 1 }, (_, i) => addr(`10.1.${i}.1`)),
   ...OUTSIDE.filter(a => familyOf(a) === 4),
+  ...[...HOST_INTERFACES.values()].flatMap(names => [...names.values()].flat()).filter(a => familyOf(a) === 4),
 ]
 const peers6: Addr[] = [
-  ...Array.from({ length: POD_COUNT }, (_, i) => addr(`fd00:1::${i}`)),
+  ...Array.from({ length: POD_COUNT + 1 }, (_, i) => addr(`fd00:1::${i}`)),
   ...OUTSIDE.filter(a => familyOf(a) === 6),
+  ...[...HOST_INTERFACES.values()].flatMap(names => [...names.values()].flat()).filter(a => familyOf(a) === 6),
 ]
 
 export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(family =>
@@ -247,3 +397,14 @@ export const packet: fc.Arbitrary<Packet> = fc.constantFrom<4 | 6>(4, 6).chain(f
       ...(protocol === (family === 4 ? 1 : 58) && { icmp }),
     })),
 )
+
+/** How a packet passes node0: between its own interfaces, pods of it, and itself. */
+export const wayOf: fc.Arbitrary<{ readonly in?: string; readonly out?: string }> = fc
+  .record(
+    {
+      in: fc.constantFrom('eth0', 'eth1', 'lo'),
+      out: fc.constantFrom('eth0', 'eth1', 'lo'),
+    },
+    { requiredKeys: [] },
+  )
+  .filter(way => way.in !== undefined || way.out !== undefined)

@@ -53,14 +53,14 @@ function world(policies: number): Resource[] {
   ]
 }
 
-/** The elements that each change writes, after a world with so many policies stands. */
-function cost(policies: number): number[] {
+/** A dataplane in memory: what is applied to it says which objects it would write to the kernel. */
+function dataplane(): (next: readonly Resource[]) => NftOp[] {
   const calculator = new Calculator('node0')
   const classifier = new Classifier()
   const tracker = new TableTracker(tableState(undefined))
   const renderer = new TableRenderer(tracker, calculator, classifier)
   let now = snapshotOf([])
-  const apply = (next: Resource[]): number => {
+  return next => {
     const view = derived(snapshotOf(next))
     const changes = [...new Set([...now.keys(), ...view.keys()])].map(key => ({ key, value: view.get(key) }))
     const changed = changes.filter(({ key, value }) => JSON.stringify(now.get(key)) !== JSON.stringify(value))
@@ -68,14 +68,19 @@ function cost(policies: number): number[] {
     const intent = calculator.apply(changed)
     renderer.apply(intent, classifier.apply(calculator, intent))
     const plan = tracker.plan()
-    let elements = 0
-    const count = (op: NftOp): number => ('elements' in op ? op.elements.length : 0)
-    for (const batch of [...plan.create, ...plan.move]) {
-      tracker.wrote(batch)
-      for (const op of batch) elements += count(op)
-    }
-    return elements
+    const batches = [...plan.create, ...plan.move]
+    for (const batch of batches) tracker.wrote(batch)
+    return batches.flat()
   }
+}
+
+const elementsOf = (ops: readonly NftOp[]): number =>
+  ops.reduce((sum, op) => sum + ('elements' in op ? op.elements.length : 0), 0)
+
+/** The elements that each change writes, after a world with so many policies stands. */
+function cost(policies: number): number[] {
+  const write = dataplane()
+  const apply = (next: Resource[]): number => elementsOf(write(next))
   const base = world(policies)
   apply(base)
   const with4 = (labels: Record<string, string>, node = 'node1') => [...base, pod('new', 4, node, labels)]
@@ -97,4 +102,43 @@ test('elements written for a pod that comes, changes its labels and goes do not 
   assert.deepEqual(counts[2], counts[0])
   // One address of each family: one element each; a change of an element is a deletion and an addition.
   assert.deepEqual(counts[0]!.slice(0, 5), [2, 4, 2, 2, 2])
+})
+
+test('endpoints of a service that come and go are elements, as long as the service keeps its ports', () => {
+  const slice = (addresses: readonly string[], ports: readonly number[] = [8080]): Resource =>
+    make({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
+      addressType: 'IPv4',
+      endpoints: addresses.map(a => ({ addresses: [a] })),
+      ports: ports.map(port => ({ port })),
+    })
+  const services = { name: 'web' }
+  const policy = make({
+    apiVersion: V3,
+    kind: 'NetworkPolicy',
+    metadata: { name: 'web', namespace: 'default' },
+    spec: {
+      selector: "role == 'server'",
+      ingress: [{ action: 'Allow', source: { services } }],
+      egress: [{ action: 'Allow', destination: { services } }],
+    },
+  })
+  const write = dataplane()
+  const base = [...world(3), policy]
+  const apply = (...parameters: Parameters<typeof slice>): NftOp[] => write([...base, slice(...parameters)])
+  apply(['192.0.2.1'])
+  const kinds = (ops: readonly NftOp[]): string[] => [
+    ...new Set(ops.map(op => ('elements' in op ? 'elements' : 'other'))),
+  ]
+  const comes = apply(['192.0.2.1', '192.0.2.2'])
+  const goes = apply(['192.0.2.2'])
+  for (const ops of [comes, goes]) {
+    assert.equal(elementsOf(ops), 1)
+    assert.deepEqual(kinds(ops), ['elements'])
+  }
+  assert.deepEqual(apply(['192.0.2.2']), [], 'what says the same writes nothing')
+  // Another port is another rule.
+  assert.ok(kinds(apply(['192.0.2.2'], [8080, 9090])).includes('elements'))
 })

@@ -13,6 +13,7 @@ const of =
   (name: string, find: string, put = ''): Fault => ({ name, file, find, put })
 
 const residual = of('classify/residual.ts')
+const split = of('classify/split.ts')
 const rows = of('classify/rows.ts')
 const row = of('classify/row.ts')
 const atoms = of('classify/atoms.ts')
@@ -25,14 +26,25 @@ const compute = of('calc/compute.ts')
 const policies = of('policy/policies.ts')
 const rules = of('policy/rules.ts')
 
+/** Where residual rules keep their ports; the next lines stand in two functions. */
+const KEPT = '    ...rule,\n    ...(dports && { dports: keep(dports) }),\n'
+
 /** In what decides: from resources to rows and outcomes. */
 export const CLASSIFIER_FAULTS: readonly Fault[] = [
   residual('only the first of the peer’s sets is asked', 'rule.peerIn.every(', 'rule.peerIn.slice(0, 1).every('),
   residual('excluded sets are not asked', ' || rule.peerNotIn.some(id => vector.has(id))'),
   residual('the first excluded set is not asked', 'rule.peerNotIn.some(', 'rule.peerNotIn.slice(1).some('),
   residual('a port name is everybody’s', 't.peerIn === undefined || vector.has(t.peerIn)', 'true'),
-  residual('an excluded port name is everybody’s', '    ...(notDports && { notDports: keep(notDports) }),\n'),
-  residual('a source port name is everybody’s', '    ...(sports && { sports: keep(sports) }),\n'),
+  residual(
+    'an excluded port name is everybody’s',
+    `${KEPT}    ...(notDports && { notDports: keep(notDports) }),\n`,
+    KEPT,
+  ),
+  residual(
+    'a source port name is everybody’s',
+    `${KEPT}    ...(notDports && { notDports: keep(notDports) }),\n    ...(sports && { sports: keep(sports) }),\n`,
+    `${KEPT}    ...(notDports && { notDports: keep(notDports) }),\n`,
+  ),
   residual('a port name is of every protocol', 't.protocol === undefined || t.protocol === protocol', 'true'),
   residual('ICMP codes are not asked', '(want.code === undefined || want.code === cell.code)', 'true'),
   residual('ICMP types are not asked', '(want.type === undefined || want.type === cell.type)', 'true'),
@@ -70,15 +82,22 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
   residual('own addresses are not asked', '  if (rule.ownAddresses) condition.ownAddresses = rule.ownAddresses\n'),
   rows(
     'Pass skips a stage',
-    "case 'Pass':\n        return this.#steps(stages, from + 1,",
-    "case 'Pass':\n        return this.#steps(stages, from + 2,",
+    ": this.#steps(stages, from + 1, cell)\n      case 'Allow':",
+    ": this.#steps(stages, from + 2, cell)\n      case 'Allow':",
   ),
   rows(
     'a tier’s default is Deny',
     "if (stage.defaultAction === 'Pass')",
     "if (stage.defaultAction === 'Pass' && stage.kind === 'profile')",
   ),
-  rows('logs are forgotten', "return [{ kind: 'log', rule: rule.ref }]", 'return []'),
+  rows(
+    'logs are forgotten',
+    "return [{ kind: 'log', rule: rule.ref, ...(stages[from]!.kind === 'tier' && { tier: stages[from]!.name }) }]",
+    'return []',
+  ),
+  rows('a part decides for its stage', '    if (this.#place?.part) return [...steps, NEXT]\n'),
+  rows('a Pass in a part goes on in its stage', "[{ kind: 'next', to: 'pass' }]", '[NEXT]'),
+  split('a part’s first rule is lost', 'stage.rules.slice(begin) }', 'stage.rules.slice(begin + 1) }'),
   rows('conditions are forgotten', 'taken.map(step => under(matched, step))', 'taken'),
   rows(
     'a condition replaces those of the stage before',
@@ -120,8 +139,8 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
   ),
   rows(
     'what is enforced is judged as staged',
-    'const staged = stages.filter(s => s.staged)',
-    'const staged = stages.filter(s => !s.staged)',
+    'const staged = this.#place ? [] : stages.filter(s => s.staged)',
+    'const staged = this.#place ? [] : stages.filter(s => !s.staged)',
   ),
   row('a range ends one port early', 'dport <= e.last', 'dport < e.last'),
   row('the first entry of a type is taken', 'types.find(e => e.code === icmp.code) ?? ', ''),
@@ -139,21 +158,30 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
   classify('the peer is always the source', "direction === 'ingress' ? packet.src : packet.dst", 'packet.src'),
   classify(
     'groups do not know their own side',
-    'groupName(direction, guard.identity)',
-    "groupName(direction, guard.identity.split(';')[0]!)",
+    'groupName({ direction }, guard.identity)',
+    "groupName({ direction }, guard.identity.split(';')[0]!)",
   ),
-  classify('IPv6 is judged as IPv4', 'tableOf(guard.programs[f])', 'tableOf(guard.programs[4])'),
+  classify('IPv6 is judged as IPv4', '6: tableOf(guard.programs[6])', '6: tableOf(guard.programs[4])'),
   outcome(
     'outcomes of the same end are one',
-    'JSON.stringify([direction, steps])',
-    'JSON.stringify([direction, steps.at(-1)])',
+    'JSON.stringify([direction, steps, ',
+    'JSON.stringify([direction, steps.at(-1), ',
   ),
   resolve('egress rules are read as ingress', ': [rule.source, rule.destination]', ': [rule.destination, rule.source]'),
   resolve('the own selector is not asked', '      (!own.selector || selects(own.selector, a)) &&\n'),
   resolve('the own notSelector is not asked', '      !(own.notSelector && selects(own.notSelector, a)) &&\n'),
   resolve('own nets are not asked', '      (!own.nets || own.nets.some(n => prefixContains(n, a))) &&\n'),
   resolve('own notNets are not asked', '!own.notNets?.some(n => prefixContains(n, a))', 'true'),
-  resolve('a rule is for both families', '  if (!rule.families.includes(family)) return undefined\n'),
+  resolve(
+    'a rule is for both families',
+    'const { self, direction, family } = place\n  if (!rule.families.includes(family)) return undefined\n',
+    'const { self, direction, family } = place\n',
+  ),
+  resolve(
+    'a service is anybody',
+    "  if (peer.service && place.direction === 'ingress') peerIn.push(sets.service(peer.service))\n",
+  ),
+  resolve('the ports of a service are not asked', 'served ?? terms(peer.ports)', 'terms(peer.ports)'),
   resolve('one own address stands for all', 'matching.length < all.length && ', 'false && '),
   resolve(
     'an own port name is not asked for the selector',
@@ -187,8 +215,8 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
   guard('a tier denies whom it does not select', 'lists.length === 0 ? [] :', 'all.length === 0 ? [] :'),
   guard(
     'staged policies are enforced',
-    'const enforced = sourcesOf(policies, self, direction)',
-    'const enforced = sourcesOf({ ...policies, tiers: policies.staged ?? policies.tiers }, self, direction)',
+    'return tiers ? withStaged(enforced, sourcesOf({ tiers, profiles }, self, at)) : enforced',
+    'return tiers ? sourcesOf({ tiers, profiles }, self, at) : enforced',
   ),
   compute(
     'network sets do not inherit their namespace’s labels',
@@ -226,6 +254,7 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
 const outcomes = of('render/nft/outcomes.ts')
 const elements = of('render/nft/elements.ts')
 const layout = of('render/nft/layout.ts')
+const chains = of('render/nft/static-chains.ts')
 const group = of('render/nft/group.ts')
 
 /** In what becomes the table, which the classification knows nothing of. */
@@ -237,8 +266,8 @@ export const TABLE_FAULTS: readonly Fault[] = [
   ),
   outcomes(
     'what a pod may send every pod receives',
-    "outcome.direction === 'egress' ? goto('from_ok') : ACCEPT",
-    'ACCEPT',
+    "return [direction === 'egress' ? goto('from_ok') : ACCEPT]",
+    'return [ACCEPT]',
   ),
   outcomes(
     'the own address is the peer’s',
@@ -252,16 +281,22 @@ export const TABLE_FAULTS: readonly Fault[] = [
     '[protocol, { from: first, to: first + 1 }]',
   ),
   elements('codes have no element', '[type, code], outcome)', '[type, code + 1], outcome)'),
-  layout(
+  chains(
     'ports are asked after protocols',
     "      rule(ask('by_port', L4, 'th dport')),\n",
     "      rule(ask('by_proto', L4)),\n      rule(ask('by_port', L4, 'th dport')),\n",
   ),
-  layout('what pods may send to the host is accepted', 'Drop: DROP,', 'Drop: ACCEPT,'),
+  chains('what pods may send to the host is accepted', 'Drop: DROP,', 'Drop: ACCEPT,'),
   layout('invalid packets are judged', 'settings.conntrackInvalidCheck', '!settings.conntrackInvalidCheck'),
   group(
     'peers that have no row are dropped',
-    'return rowMap(rowMapName(group.name, family), [...entries, otherwiseElement(table.otherwise, n)], titleOf(group))',
-    'return rowMap(rowMapName(group.name, family), entries, titleOf(group))',
+    'return rowMap(name, [...entries, otherwiseElement(table.otherwise, n)], titleOf(group))',
+    'return rowMap(name, entries, titleOf(group))',
+  ),
+  group('parts after a Pass are asked', 'map(part => go(part, undecided))', 'map(part => go(part))'),
+  group(
+    'what is staged is judged on after it was decided',
+    '...(i === 0 ? [] : [notDone])',
+    '...(i < 0 ? [notDone] : [])',
   ),
 ]

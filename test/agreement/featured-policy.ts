@@ -188,16 +188,23 @@ export const PROFILE = 'custom'
 export const FEATURED_FIXED: readonly object[] = [
   { apiVersion: V3, kind: 'Tier', metadata: { name: 'early' }, spec: { order: 1, defaultAction: 'Pass' } },
   { apiVersion: V3, kind: 'Tier', metadata: { name: 'late' }, spec: { defaultAction: 'Pass' } },
+  // No pods: they have no profile of their namespace, by which Kubernetes' policies would know it.
   ...[7, 8].map(n => ({
     apiVersion: V3,
     kind: 'WorkloadEndpoint',
     metadata: {
-      name: `node${n - 7}-k8s-own${n}-eth0`,
+      name: `node${n - 7}-cni-own${n}-eth0`,
       namespace: n === 7 ? 'default' : 'prod',
       labels: { app: 'web', env: 'p' },
     },
     spec: {
-      ...{ orchestrator: 'k8s', node: `node${n - 7}`, pod: `own${n}`, endpoint: 'eth0', interfaceName: `caliown${n}` },
+      ...{
+        orchestrator: 'cni',
+        node: `node${n - 7}`,
+        containerID: `own${n}`,
+        endpoint: 'eth0',
+        interfaceName: `caliown${n}`,
+      },
       // Two addresses of a family: a rule's own side may be met by one of them only.
       ipNetworks: [`10.1.${n}.1/32`, `192.0.2.${n + 3}/32`, `fd00:1::${n}/128`, `2001:db8::${n}/128`],
       serviceAccountName: 'sa1',

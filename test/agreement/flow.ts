@@ -65,6 +65,10 @@ export const placed = (flow: Flow, { from, to, toHost, connection }: Place): Pla
   connection,
 })
 
+/** A packet in a packet, which a pod may not send unless the settings let it. */
+const isWrapped = ({ protocol, dport }: Packet, { allowVXLAN, allowIPIP, vxlanPort }: NodeSettings): boolean =>
+  (protocol === 4 && !allowIPIP) || (protocol === 17 && dport === vxlanPort && !allowVXLAN)
+
 /** What one direction of one endpoint came to. `staged`: what would be decided if the staged policies were enforced. */
 export type Part = {
   readonly cause: string
@@ -84,6 +88,7 @@ export function tell(
   const judgesConnection = !toHost || from !== undefined
   if (connection === 'invalid' && settings.conntrackInvalidCheck && judgesConnection)
     return { verdict: 'deny', parts: [] }
+  if (from && isWrapped(flow.packet, settings)) return { verdict: 'deny', parts: [] }
   const parts: Part[] = []
   for (const direction of [...(from ? ['egress' as const] : []), ...(to ? ['ingress' as const] : [])]) {
     const { allow, ...part } = decide(direction)

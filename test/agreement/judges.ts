@@ -3,24 +3,22 @@
 import { execFileSync } from 'node:child_process'
 import type { computeIntent } from '../../src/core/calc/compute.ts'
 import type { Intent, LocalEndpoint, NodeSettings } from '../../src/core/calc/intent.ts'
-import type { Classification, classify, outcomeAt } from '../../src/core/classify/classify.ts'
-import type { Condition, Outcome } from '../../src/core/classify/outcome.ts'
-import type { Packet } from '../../src/core/net/packet.ts'
-import { inRanges } from '../../src/core/net/ports.ts'
+import type { Classification, classify, outcomesAt } from '../../src/core/classify/classify.ts'
 import type { NftTable } from '../../src/core/nft/objects.ts'
 import { decide } from '../../src/core/oracle/decide.ts'
 import type { DirectionDecision } from '../../src/core/oracle/decision.ts'
 import type { policyTable } from '../../src/core/render/nft/table.ts'
-import { type Cause, causeVerdict, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
+import { causeVerdict, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
 import { type Tracer, trace, tracer } from '../kernel/proof-trace.ts'
 import { type Flow, type Part, type Place, placed, placeOf, type Told, tell } from './flow.ts'
+import { judgeAt } from './follow.ts'
 
 export type Compiler = {
   readonly computeIntent: typeof computeIntent
   readonly classify: typeof classify
-  readonly outcomeAt: typeof outcomeAt
+  readonly outcomesAt: typeof outcomesAt
   readonly policyTable: typeof policyTable
 }
 
@@ -40,10 +38,15 @@ const wired = (endpoint: LocalEndpoint, index: number): LocalEndpoint => ({
   interfaceName: `cali${index}`,
 })
 
-export function worldOf(snapshot: Snapshot, settings: NodeSettings, compiler: Compiler): World {
+/** A cluster, how a node is set up, and how large its tables may be before they are cut. */
+export type Case = { readonly snapshot: Snapshot; readonly settings: NodeSettings; readonly budget: number }
+
+/** Without host endpoints, which judge where these flows do not pass; they are members of what rules select all the same. */
+export function worldOf({ snapshot, settings, budget }: Case, compiler: Compiler): World {
   const { endpoints, ...rest } = compiler.computeIntent(derived(snapshot), NODE)
-  const intent = { ...rest, endpoints: endpoints.map(wired), settings, masqueradePools: [], allPools: [] }
-  return { snapshot, compiler, intent, classes: compiler.classify(intent) }
+  const without = { hostInterfaces: [], masqueradePools: [], allPools: [] }
+  const intent = { ...rest, ...without, endpoints: endpoints.map(wired), settings }
+  return { snapshot, compiler, intent, classes: compiler.classify(intent, { budget }) }
 }
 
 export const tableOf = (world: World): NftTable => world.compiler.policyTable(world.classes)
@@ -76,31 +79,13 @@ export function byOracle(world: World, flow: Flow): Judged {
   return { told: answer, decisions }
 }
 
-/** Follows an outcome's steps as the kernel does. */
-export function follow(outcome: Outcome, p: Packet): { cause: Cause; logs: string[]; staged: Cause | undefined } {
-  const own = outcome.direction === 'ingress' ? p.dst : p.src
-  const holds = (c: Condition): boolean =>
-    (c.sports === undefined || inRanges(c.sports, p.sport ?? -1)) &&
-    (c.notSports === undefined || !inRanges(c.notSports, p.sport ?? -1)) &&
-    (c.ownAddresses === undefined || c.ownAddresses.includes(own))
-  const logs: string[] = []
-  let staged: Cause | undefined
-  for (const step of outcome.steps) {
-    if (!(step.when ?? []).every(holds)) continue
-    if (step.kind === 'log') logs.push(printRule(step.rule))
-    else if (step.kind === 'staged') staged ??= step.cause
-    else return { cause: step.cause, logs, staged }
-  }
-  throw new Error(`outcome ${outcome.name} does not decide`)
-}
-
 export function byClassification(world: World, flow: Flow): Told {
   const { classes, compiler } = world
   const { from, to } = placeIn(world, flow)
   return told(world, flow, direction => {
     const name = (direction === 'egress' ? from : to)!.interfaceName
     const { groups } = classes.dispatch.find(d => d.endpoint.interfaceName === name)!
-    const { cause, staged, logs } = follow(compiler.outcomeAt(classes, groups[direction], flow.packet), flow.packet)
+    const { cause, staged, logs } = judgeAt(classes, groups[direction], flow.packet, compiler)
     return {
       allow: causeVerdict(cause) === 'allow',
       cause: printCause(cause),

@@ -60,7 +60,7 @@ export async function loadCompiler(fault?: Fault): Promise<Compiler> {
     return {
       computeIntent: calc.computeIntent,
       classify: classify.classify,
-      outcomeAt: classify.outcomeAt,
+      outcomesAt: classify.outcomesAt,
       policyTable: table.policyTable,
     } as Compiler
   } finally {

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { JUDGES, type JudgeName } from './agreement.ts'
-import { type Case, Coverage, chooseFlows, makeCase } from './cases.ts'
+import { Coverage, chooseFlows, makeCase } from './cases.ts'
 import { CLASSIFIER_FAULTS, type Fault, TABLE_FAULTS } from './faults.ts'
 import type { Flow, Told } from './flow.ts'
-import { byClassification, byTrace, type Compiler, sameTold, tableOf, worldOf } from './judges.ts'
+import { byClassification, byTrace, type Case, type Compiler, sameTold, tableOf, worldOf } from './judges.ts'
 import { checkFault, loadCompiler } from './mutants.ts'
 import { RealLab } from './real-lab.ts'
 import { RealPackets } from './real-packets.ts'
@@ -38,7 +38,7 @@ async function caseOf(n: number): Promise<Prepared> {
   while (prepared.length <= n) {
     const seed = 1_000 + prepared.length
     const made = makeCase(seed, coverage.missing)
-    const world = worldOf(made.snapshot, made.settings, right)
+    const world = worldOf(made, right)
     const chosen = chooseFlows(world, seed, { count: FLOWS_PER_CASE, coverage })
     prepared.push({ ...made, wanted: chosen.map(({ flow, judged }) => ({ flow, told: judged.told })) })
   }
@@ -49,7 +49,7 @@ type Found = { readonly judges: readonly (JudgeName | 'compiler')[]; readonly fl
 
 /** Who disagrees on a case. The table is asked only for its own faults, or once the classification has shown where. */
 async function judgesThatSee(compiler: Compiler, c: Prepared, isTable: boolean): Promise<readonly JudgeName[]> {
-  const world = worldOf(c.snapshot, c.settings, compiler)
+  const world = worldOf(c, compiler)
   const differing = (say: (flow: Flow) => Told) => c.wanted.filter(({ flow, told }) => !sameTold(say(flow), told))
   const byClasses = differing(flow => byClassification(world, flow))
   if (byClasses.length === 0 && !isTable) return []

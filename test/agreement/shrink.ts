@@ -1,8 +1,10 @@
 // Makes a disagreement small: resources, rules, fields and list entries are taken away one after the other, as long as the
 // judges still disagree. What is left is what a person has to look at, and what is kept as a test.
 import { parse, stringify } from 'yaml'
+import { BUDGET } from '../../src/core/classify/split.ts'
 import { decodeResource, type Resource } from '../../src/core/resources/resource.ts'
 import type { Disagreement, KeptCase } from './agreement.ts'
+import { OTHER_SETTINGS } from './cases.ts'
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 type Documents = readonly Json[]
@@ -28,12 +30,14 @@ function* smaller(value: Json, path: readonly string[] = []): Generator<Json> {
 }
 
 function decodeAll(documents: Documents): Resource[] | undefined {
-  const decoded = documents.map(document => decodeResource(document))
+  const decoded = documents.map(document => decodeResource(document, { stored: true }))
   return decoded.every(d => d.ok) ? decoded.map(d => d.value) : undefined
 }
 
 const SMALLER_FLOWS: readonly ((kept: KeptCase) => KeptCase)[] = [
   kept => ({ ...kept, flow: { ...kept.flow, shape: 'whole' } }),
+  kept => ({ ...kept, budget: BUDGET }),
+  kept => ({ ...kept, settings: { ...kept.settings, ...OTHER_SETTINGS } }),
   kept => ({ ...kept, settings: { ...kept.settings, conntrackInvalidCheck: true } }),
   kept => ({ ...kept, settings: { ...kept.settings, endpointToHostAction: 'Drop' } }),
 ]
@@ -84,18 +88,24 @@ export async function shrink(
 }
 
 /** A case as a file of test/agreement/kept. */
-export function printCase({ resources, settings, flow }: KeptCase, comment = ''): string {
+export function printCase({ resources, settings, budget, flow }: KeptCase, comment = ''): string {
   const head = comment
     .split('\n')
     .filter(line => line !== '')
     .map(line => `# ${line}\n`)
     .join('')
-  return head + stringify({ flow, settings, resources: JSON.parse(JSON.stringify(resources)) }, { lineWidth: 0 })
+  return (
+    head +
+    stringify(
+      { flow, settings, ...(budget < BUDGET && { budget }), resources: JSON.parse(JSON.stringify(resources)) },
+      { lineWidth: 0 },
+    )
+  )
 }
 
 export function parseCase(text: string): KeptCase {
-  const { flow, settings, resources } = parse(text) as KeptCase & { resources: Documents }
+  const { flow, settings, budget = BUDGET, resources } = parse(text) as KeptCase & { resources: Documents }
   const decoded = decodeAll(resources)
   if (!decoded) throw new Error('a resource of the case is not valid')
-  return { flow, settings, resources: decoded }
+  return { flow, settings: { ...OTHER_SETTINGS, ...settings }, budget, resources: decoded }
 }

@@ -215,6 +215,7 @@ describe('CNI plugin: wishes', () => {
     const socket = path.join(folder, 'agent.sock')
     const api = {
       status: async () => ({ ready: true }),
+      notReady: () => [],
       counters: () => [],
       cni: (headers: Readonly<Record<string, string>>, body: string) => cluster.service.handle(headers, body),
       metrics: new Metrics(),

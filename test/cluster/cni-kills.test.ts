@@ -70,6 +70,8 @@ function mortal(store: Store, life: Life): Store {
   }
 }
 
+type AsideJob = { readonly name?: string; readonly addresses?: readonly string[]; readonly netns: string }
+
 /** Puts the kernel's doors of this process under a life's control for the length of `work`. */
 async function live<T>(life: Life, work: () => Promise<T>): Promise<T> {
   const { request, get, dump } = NetlinkSocket.prototype
@@ -91,13 +93,14 @@ async function live<T>(life: Life, work: () => Promise<T>): Promise<T> {
     if (String(args[0]).startsWith('/proc/sys/')) life.effect(`setting ${String(args[0]).slice(10)}`)
     writeFileSync(...args)
   }) as typeof writeFileSync
-  // The thread that deletes links is told of a namespace that is not there.
-  Worker.prototype.postMessage = function (this: Worker, job: { name: string; netns: string }, ...more) {
-    let sent = job
+  // The threads that delete links and forget connections are told of a namespace that is not there.
+  Worker.prototype.postMessage = function (this: Worker, call: { job: AsideJob }, ...more) {
+    const { name, addresses } = call.job
+    let sent = call
     try {
-      life.effect(`kernel: delete link ${job.name}`)
+      life.effect(`kernel: ${name === undefined ? `forget connections of ${addresses}` : `delete link ${name}`}`)
     } catch {
-      sent = { ...job, netns: '/run/netns/of-the-dead' }
+      sent = { ...call, job: { ...call.job, netns: '/run/netns/of-the-dead' } }
     }
     postMessage.call(this, sent, ...more)
   } as typeof postMessage
@@ -354,7 +357,7 @@ describe('an agent killed at each step', () => {
       await assertGone(world)
     })
     t.diagnostic(`DEL: ${steps.length} steps`)
-    for (const sort of ['kernel: delete link', 'kernel: delete connection', 'put /registry/pods/', 'put /calico/ipam'])
+    for (const sort of ['kernel: delete link', 'kernel: forget connections', 'put /registry/pods/', 'put /calico/ipam'])
       assert.ok(
         steps.some(step => step.startsWith(sort)),
         `${sort} in\n${steps.join('\n')}`,

@@ -37,6 +37,7 @@ async function node(t: TestContext) {
     const spool = new CniSpool({ socket, handle, log })
     const api = {
       status: async () => ({ ready: true }),
+      notReady: () => [],
       counters: () => [],
       cni: (headers: Readonly<Record<string, string>>, body: string) => spool.serve(headers, body),
       metrics: new Metrics(),

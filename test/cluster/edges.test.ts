@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { ginghamOk } from '../../src/apps/lab/commands.ts'
 import { Lab } from '../../src/apps/lab/lab.ts'
 import { NODES, names, OUTSIDE } from '../../src/apps/lab/plan.ts'
@@ -129,5 +130,77 @@ test('to the world a pod speaks with its node’s address, to pods with its own'
     }
   } finally {
     for (const server of servers) server.kill('SIGKILL')
+  }
+})
+
+const PORT = 9990
+
+test('host endpoints of a running node: in force at once, by name and by an address that comes and goes, proved, and found again after a crash', async () => {
+  const [node, peer] = ['node-a', NODES[1]!]
+  const nodeNetns = names(PREFIX).node(node)
+  const put = async (verb: 'apply' | 'delete', ...documents: string[]): Promise<void> => {
+    const file = `${RUN}/hosts.yaml`
+    execFileSync('sh', ['-c', 'cat > "$1"', 'sh', file], { input: documents.join('\n---\n') })
+    await lab.use(verb, file)
+  }
+  const host = (name: string, spec: string): string =>
+    `{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {name: ${name}, labels: {host: ${name}}}, spec: {node: ${node}, ${spec}}}`
+  const everywhere = host('all', 'interfaceName: "*"')
+  const byAddress = host('extra', 'expectedIPs: [192.0.2.77]')
+  const allow = `{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: hosts}, spec: {selector: host == 'extra', ingress: [{action: Allow, protocol: TCP, destination: {ports: [${PORT}]}}]}}`
+  const server = new ProbeHost(namedNetns(nodeNetns))
+  const client = new ProbeHost(namedNetns(names(PREFIX).node(peer.name)))
+  const connect = (family: Family) => client.connectTcp(nodeAddress(family), PORT, MS)
+  const both = async (wanted: string, what: string): Promise<void> => {
+    for (const family of FAMILIES) assert.equal(await connect(family), wanted, `${what}, IPv${family}`)
+  }
+  const until = async (wanted: string, what: string): Promise<void> => {
+    for (let i = 0; (await connect(4)) !== wanted; i++) {
+      assert.ok(i < 50, what)
+      await setTimeout(100)
+    }
+  }
+  const proved = async (): Promise<void> => {
+    for (let i = 0; !/^gingham_proved 1$/m.test(await lab.metrics(node)); i++) {
+      assert.ok(i < 150, (await ginghamOk(RUN, 'status')).stdout)
+      await setTimeout(100)
+    }
+  }
+  try {
+    server.listenTcp(PORT)
+    await both('open', 'without an endpoint')
+    await put('apply', everywhere)
+    await both('timeout', 'with one and nothing that allows')
+    await inNamespace(pod(node).netns, async from => {
+      assert.equal(await from.ping(own(pod('node-c'), 4), MS), 'open', 'what a pod sends is none of its business')
+    })
+    await setTimeout(3000)
+    await proved()
+    await lab.killAgent(node)
+    await both('timeout', 'while no agent runs')
+    await lab.startAgent(node)
+    await both('timeout', 'with the next agent')
+
+    // Found by an address that the interface does not have yet; then it has.
+    await put('apply', byAddress, allow)
+    await both('timeout', 'the other has no interface')
+    const uplink = execFileSync('ip', ['-n', nodeNetns, '-o', '-4', 'route', 'get', peer.address[4]], {
+      encoding: 'utf8',
+    })
+    const device = /dev (\S+)/.exec(uplink)![1]!
+    ipBatch(nodeNetns, [`address add 192.0.2.77/32 dev ${device}`])
+    await until('open', 'found by its address')
+    await both('open', 'found by its address')
+    await setTimeout(3000)
+    await proved()
+    ipBatch(nodeNetns, [`address del 192.0.2.77/32 dev ${device}`])
+    await until('timeout', 'the address is gone')
+    await put('delete', everywhere, byAddress, allow)
+    await both('open', 'all deleted')
+    const why = (await ginghamOk(RUN, 'status')).stdout
+    assert.doesNotMatch(why, /not proved|differs/)
+  } finally {
+    server.close()
+    client.close()
   }
 })

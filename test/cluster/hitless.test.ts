@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { readStatus, waitForAgents } from '../../src/apps/lab/cluster.ts'
+import { agentSockets, readStatus, waitForAgents } from '../../src/apps/lab/cluster.ts'
 import { example } from '../../src/apps/lab/commands.ts'
 import { Lab } from '../../src/apps/lab/lab.ts'
 import { NODES, names } from '../../src/apps/lab/plan.ts'
@@ -158,7 +158,7 @@ async function write(policy: NetworkPolicy): Promise<void> {
 }
 
 const routesBack = (): Promise<void> =>
-  waitForAgents(RUN, 'BGP is established and the routes are back', ({ bgp }) => {
+  waitForAgents(agentSockets(RUN), 'BGP is established and the routes are back', ({ bgp }) => {
     const peers = bgp?.peers ?? []
     return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= NODES.length - 1)
   })

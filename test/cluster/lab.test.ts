@@ -2,7 +2,8 @@
 // command line, summarised in plain words, and judged on real packets between all pods.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { example, gingham } from '../../src/apps/lab/commands.ts'
 import { Lab } from '../../src/apps/lab/lab.ts'
@@ -10,6 +11,7 @@ import { difference, type Probe, summarise } from '../../src/apps/lab/matrix.ts'
 import { NODES, names } from '../../src/apps/lab/plan.ts'
 import { RunFolder } from '../../src/apps/lab/run-folder.ts'
 import { plain, Steps } from '../../src/apps/lab/terminal.ts'
+import { familyOf } from '../../src/core/net/addr.ts'
 
 const PREFIX = `gt${process.pid}`
 const RUN = `/run/gingham-test-${process.pid}`
@@ -54,6 +56,16 @@ const EXAMPLES: readonly { file: string; says: readonly RegExp[] }[] = [
   { file: 'isolate-namespace.yaml', says: [/created/] },
   { file: 'ports-and-ping.yaml', says: [/created/] },
   { file: 'quarantine-tier.yaml', says: [/created/] },
+  {
+    file: 'kubernetes-network-policy.yaml',
+    says: [
+      /^Kubernetes' network policy 'default-deny-ingress' created in namespace 'prod'\. It isolates all pods of the namespace: no ingress traffic is allowed unless another policy allows it\.$/m,
+    ],
+  },
+  {
+    file: 'cluster-network-policy.yaml',
+    says: [/^Cluster network policy 'prod-apart' created\. .* It is judged only where/m],
+  },
 ]
 
 for (const { file, says } of EXAMPLES) {
@@ -71,6 +83,57 @@ for (const { file, says } of EXAMPLES) {
     }
   })
 }
+
+const SERVICE_POLICY = `apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: client-to-web}
+spec:
+  selector: role == 'client'
+  types: [Egress]
+  egress:
+  - action: Allow
+    destination: {services: {name: web}}
+`
+
+test('a rule that names a service means its endpoints and their ports, and follows its slices', async () => {
+  const file = path.join(RUN, 'service.yaml')
+  const slices = (names: readonly string[], port: number): string =>
+    ([4, 6] as const)
+      .map(family => {
+        const pods = lab.wired.filter(pod => pod.namespace === 'default' && names.includes(pod.name))
+        const endpoints = pods.map(pod => ({ addresses: pod.addresses.filter(a => familyOf(a) === family) }))
+        return JSON.stringify({
+          apiVersion: 'discovery.k8s.io/v1',
+          kind: 'EndpointSlice',
+          metadata: { name: `web-${family}`, labels: { 'kubernetes.io/service-name': 'web' } },
+          addressType: `IPv${family}`,
+          endpoints,
+          ports: [{ port }],
+        })
+      })
+      .join('\n---\n')
+  const allowed = async (): Promise<string[]> => {
+    const probes = await lab.probe()
+    assertAsExpected(probes)
+    const mine = probes.filter(p => p.from === 'default/client' && p.observed === 'allow')
+    return mine.map(({ to, what }) => `${to} ${what}`).sort()
+  }
+  const both = (to: string, port: number): string[] => [`${to} tcp/${port} IPv4`, `${to} tcp/${port} IPv6`]
+  writeFileSync(file, `${SERVICE_POLICY}---\n${slices(['backend'], 8080)}`)
+  await lab.use('apply', file)
+  try {
+    assert.deepEqual(await allowed(), both('default/backend', 8080))
+    writeFileSync(file, slices(['backend', 'backend-2'], 8080))
+    await lab.use('apply', file)
+    assert.deepEqual(await allowed(), [...both('default/backend', 8080), ...both('default/backend-2', 8080)].sort())
+    writeFileSync(file, slices(['backend-2'], 80))
+    await lab.use('apply', file)
+    assert.deepEqual(await allowed(), both('default/backend-2', 80))
+  } finally {
+    writeFileSync(file, `${SERVICE_POLICY}---\n${slices([], 80)}`)
+    await lab.use('delete', file)
+  }
+})
 
 test('after the policies are gone everything passes again, and nft lists every node’s rules', async () => {
   assert.equal(summarise(await lab.probe()).denied, 0)

@@ -99,7 +99,7 @@ export class FaultyDataplane {
 
   constructor(
     t: Pick<TestContext, 'after'>,
-    options: { own?: boolean; connect?: (netns: string) => NftConnection } = {},
+    options: { own?: boolean; quarantineMs?: number; connect?: (netns: string) => NftConnection } = {},
   ) {
     const { name, path } = freshNetns(t)
     this.name = name
@@ -125,6 +125,7 @@ export class FaultyDataplane {
         this.programmed++
       },
       own: options.own ?? false,
+      ...(options.quarantineMs !== undefined && { quarantineMs: options.quarantineMs }),
     })
     t.after(() => {
       this.dataplane.stop()

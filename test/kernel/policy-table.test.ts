@@ -15,7 +15,7 @@ import { derived } from '../../src/core/resources/derive.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
 import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
-import { cluster } from '../agreement/cluster.ts'
+import { cluster, HOST_INTERFACES } from '../agreement/cluster.ts'
 
 const NETNS = `gingham-pt-${process.pid}`
 let nft: NftConnection
@@ -30,7 +30,7 @@ after(() => {
 })
 
 const render = (snapshot: Snapshot): NftTable =>
-  canonicalTable(policyTable(classify(computeIntent(derived(snapshot), 'node0'))))
+  canonicalTable(policyTable(classify(computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0')))))
 
 function write(found: TableState, table: NftTable): number {
   const plan = planUpdate(found, table)

@@ -26,7 +26,7 @@ export class Values {
   readonly ports = new Set([53, 80])
   readonly protocols = new Set([1, 6, 17, 47, 58, 132, 136])
   readonly types = new Set([0, 3, 8, 128, 135])
-  readonly names = new Set(['eth0', 'cali0zz', 'vethx'])
+  readonly names = new Set(['eth0', 'eth1', 'lo', 'cali0zz', 'vethx'])
 
   addAddress(family: Family, from: bigint, to: bigint): void {
     for (const n of [from - 1n, from, to, to + 1n])
@@ -96,8 +96,9 @@ export function packetsOf(intent: Intent, values: Values, o: { count: number; di
   }
   return Array.from({ length: o.count }, (): PlacedPacket => {
     const family = pick(d, [4, 6] as const)
-    const iif = pick(d, names)
-    const oif = d(4) === 0 ? undefined : pick(d, names)
+    // Some the node sends itself.
+    const iif = d(8) === 0 ? '' : pick(d, names)
+    const oif = iif !== '' && d(4) === 0 ? undefined : pick(d, names)
     const address = (name: string | undefined): Addr =>
       (d(8) > 0 && own.get(name ?? '')?.find(a => familyOf(a) === family)) || pick(d, lists[family])
     const protocol = pick(d, d(2) === 0 ? [6, 17, 132, family === 4 ? 1 : 58] : lists.protocols)

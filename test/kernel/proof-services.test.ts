@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
 import type { Intent } from '../../src/core/calc/intent.ts'
 import { classify } from '../../src/core/classify/classify.ts'
+import { BUDGET } from '../../src/core/classify/split.ts'
 import { addr } from '../../src/core/net/addr.ts'
 import { prefix } from '../../src/core/net/prefix.ts'
 import { canonicalTable } from '../../src/core/nft/canonical.ts'
@@ -208,7 +209,10 @@ describe('real packets beside kube-proxy', () => {
   it('go the way that the proof’s walk says', async () => {
     using lab = new RealLab(`gingham-sp-${process.pid}`)
     const settings = { ...intent.settings, conntrackInvalidCheck: true }
-    const world = worldOf(fc.sample(cluster, { numRuns: 1, seed: 11 })[0]!, settings, COMPILER)
+    const world = worldOf(
+      { snapshot: fc.sample(cluster, { numRuns: 1, seed: 11 })[0]!, settings, budget: BUDGET },
+      COMPILER,
+    )
     const { endpoints } = world.intent
     const ofPod = (n: number): string => `10.1.${n}.1`
     // One endpoint each: which of several it will be is nobody's to say.

@@ -35,13 +35,15 @@ export type Tracer = { readonly tables: ReadonlyMap<string, Table> }
 export type Traced = {
   readonly verdict: 'accept' | 'drop'
   readonly causes: readonly string[]
-  readonly masquerade: boolean
+  /** The first source translation as nft has it; empty for none. */
+  readonly masquerade: string
   /** The table whose chain dropped it. */
   readonly droppedBy?: string
 }
 
 const NAMES: Readonly<Record<string, number>> = {
   icmp: 1,
+  ipencap: 4,
   tcp: 6,
   udp: 17,
   gre: 47,
@@ -123,8 +125,8 @@ export function tracer(text: string): Tracer {
   return { tables }
 }
 
-type State = { priority: number; mark: number; hook: string; prio: number }
-const STATES = { invalid: 1, established: 2, new: 8 } as const
+type State = { priority: number; mark: number; hook: string; prio: number; untracked: boolean }
+const STATES = { invalid: 1, established: 2, new: 8, untracked: 64 } as const
 
 /** The value of an expression and its type; undefined when the packet has no such field. */
 function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string } | undefined {
@@ -144,6 +146,8 @@ function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string 
         return { value: p.iif, type: 'ifname' }
       case 'oifname':
         return { value: hasOif ? (p.oif ?? '') : '', type: 'ifname' }
+      case 'iif':
+        return { value: p.iif === '' ? 0 : 5, type: 'number' }
       case 'oif':
         return { value: hasOif && p.oif !== undefined ? 7 : 0, type: 'number' }
       case 'l4proto':
@@ -171,8 +175,8 @@ function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string 
     }
   }
   if (ct?.key === 'state') {
-    const early = s.hook === 'prerouting' && s.prio <= -200
-    return { value: early ? 1 : STATES[p.connection], type: 'number' }
+    const early = (s.hook === 'prerouting' || s.hook === 'output') && s.prio <= -200
+    return { value: s.untracked ? STATES.untracked : early ? 1 : STATES[p.connection], type: 'number' }
   }
   return fail('field', e)
 }
@@ -219,6 +223,14 @@ function matches(m: Obj, table: Table, p: PlacedPacket, s: State): boolean {
   return options.some(o => inPart(part(o, got.type), got.value)) !== not
 }
 
+/** What a mark's own value becomes, where it is what is written. */
+function bitsOf(value: Json): { and: number; or: number } | undefined {
+  const [op, args] = Object.entries(Object(value) as Obj)[0] ?? []
+  if (op !== '|' && op !== '&') return undefined
+  const n = Number((args as Json[])[1])
+  return op === '|' ? { and: 0xffffffff, or: n } : { and: n, or: 0 }
+}
+
 /** Whether a reject, by its sort, is for such packets. */
 function rejects(body: Obj | null, p: PlacedPacket): boolean {
   const type = body?.type
@@ -228,22 +240,24 @@ function rejects(body: Obj | null, p: PlacedPacket): boolean {
 
 /** What becomes of a packet on its whole way. */
 export function trace(t: Tracer, p: PlacedPacket): Traced {
-  const state: State = { priority: 0, mark: 0, hook: '', prio: 0 }
+  const state: State = { priority: 0, mark: 0, hook: '', prio: 0, untracked: false }
   const causes: string[] = []
-  let masquerade = false
+  let masquerade = ''
+  let translation = ''
   const bases = (hook: string) =>
     [...t.tables.values()]
       .filter(x => x.family === 'inet' || x.family === (p.family === 4 ? 'ip' : 'ip6'))
       .flatMap(table => [...table.chains.values()].filter(c => c.hook === hook).map(chain => ({ table, chain })))
       .sort((a, b) => a.chain.prio - b.chain.prio)
-  for (const hook of p.oif === undefined ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']) {
+  const through = p.oif === undefined ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']
+  for (const hook of p.iif === '' ? ['output', 'postrouting'] : through) {
     for (const { table, chain } of bases(hook)) {
       // Translations are made once, for a connection's first packet: others do not come through these chains.
-      if (chain.type === 'nat' && p.connection !== 'new') continue
+      if (chain.type === 'nat' && (p.connection !== 'new' || state.untracked)) continue
       state.hook = hook
       state.prio = chain.prio
       const verdict = run(table, chain)
-      if (verdict === 'masquerade') masquerade = true
+      if (verdict === 'masquerade') masquerade ||= translation
       if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade, droppedBy: chain.table }
     }
   }
@@ -270,7 +284,9 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
             data?: string
           }
           const name = kind === 'vmap' ? 'verdict' : (body.key as { meta: { key: 'priority' | 'mark' } }).meta.key
-          if (data === undefined)
+          const bits = kind === 'mangle' && bitsOf(body.value!)
+          if (bits) state.mark = ((state.mark & bits.and) | bits.or) >>> 0
+          else if (data === undefined)
             state[name as 'priority'] = Number(scalar(body.value!, name === 'priority' ? 'classid' : 'mark'))
           else {
             const values = readKey(key!, p, state)
@@ -280,8 +296,11 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
             if (kind === 'vmap') verdict = found.value as Obj
             else state[name as 'priority'] = Number(scalar(found.value, set.valueType))
           }
-        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'masquerade', 'reject'].includes(kind))
-          verdict = e
+        } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'reject'].includes(kind)) verdict = e
+        else if (kind === 'masquerade' || kind === 'snat') {
+          translation = JSON.stringify(e)
+          verdict = { masquerade: null }
+        } else if (kind === 'notrack') state.untracked ||= state.prio <= -200 && /prerouting|output/.test(state.hook)
         else if (!['counter', 'limit', 'log'].includes(kind)) fail('statement', e)
         if (!verdict) continue
         const [what, target] = Object.entries(verdict)[0] as [string, { target: string } | null]

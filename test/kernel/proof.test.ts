@@ -6,8 +6,9 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
-import type { Intent, NodeSettings } from '../../src/core/calc/intent.ts'
+import type { Failsafe, Intent, NodeSettings } from '../../src/core/calc/intent.ts'
 import { classify } from '../../src/core/classify/classify.ts'
+import { addr } from '../../src/core/net/addr.ts'
 import { prefix } from '../../src/core/net/prefix.ts'
 import { canonicalTable } from '../../src/core/nft/canonical.ts'
 import { tableState } from '../../src/core/nft/table-state.ts'
@@ -20,7 +21,7 @@ import { derived } from '../../src/core/resources/derive.ts'
 import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
-import { cluster } from '../agreement/cluster.ts'
+import { cluster, HOST_INTERFACES } from '../agreement/cluster.ts'
 import { dice } from '../support/dice.ts'
 import { parseListing, randomEdit } from './proof-edits.ts'
 import { packetsOf, Values } from './proof-packets.ts'
@@ -41,28 +42,52 @@ after(() => {
   execFileSync('ip', ['netns', 'del', NETNS])
 })
 
+const failsafes = fc.subarray<Failsafe>([
+  { protocol: 6, port: 22 },
+  { protocol: 17, port: 53 },
+  { protocol: 6, port: 443, net: prefix('192.0.2.0/24') },
+  { protocol: 6, port: 80, net: prefix('2001:db8::/32') },
+])
+
 const settings = fc.record<NodeSettings>({
   interfacePrefixes: fc.constantFrom(['cali'], ['cali', 'veth']),
   endpointToHostAction: fc.constantFrom('Drop', 'Accept', 'Return', 'Reject'),
   conntrackInvalidCheck: fc.boolean(),
   logPrefix: fc.constant('calico-packet'),
+  logLimit: fc.constantFrom({ rate: 100, per: 'second', burst: 5 }, { rate: 7, per: 'hour', burst: 2 }),
+  denyAction: fc.constantFrom('Drop', 'Reject'),
+  failsafeInbound: failsafes,
+  failsafeOutbound: failsafes,
+  allowVXLAN: fc.boolean(),
+  allowIPIP: fc.boolean(),
+  vxlanPort: fc.constantFrom(4789, 8472),
+  sourceSpoofing: fc.boolean(),
+  excludedInterfaces: fc.constant([]),
 })
+const nat = fc.record(
+  {
+    natInterface: fc.constantFrom('eth0', 'eth*'),
+    natAddress: fc.constant(addr('192.0.2.1')),
+    natPorts: fc.constantFrom({ first: 1024, last: 65535 }, { first: 9, last: 9 }),
+  },
+  { requiredKeys: [] },
+)
 const POOLS = ['10.1.0.0/16', '10.8.0.0/24', '10.8.1.0/24', 'fd00:1::/32'].map(prefix)
 const pools = fc.tuple(fc.subarray(POOLS), fc.subarray(POOLS))
 
 /** What a node of a random cluster must enforce, with settings and pools of its own. */
 const intents: fc.Arbitrary<Intent> = fc
-  .tuple(cluster, settings, pools)
-  .map(([snapshot, s, [masqueradePools, more]]) => ({
-    ...computeIntent(derived(snapshot), 'node0'),
-    settings: s,
+  .tuple(cluster, settings, pools, nat)
+  .map(([snapshot, s, [masqueradePools, more], n]) => ({
+    ...computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0')),
+    settings: { ...s, ...n },
     masqueradePools,
     allPools: [...new Set([...masqueradePools, ...more])],
   }))
 
-function write(intent: Intent): void {
+function write(intent: Intent, budget: number): void {
   spawnSync('ip', ['netns', 'exec', NETNS, 'nft', 'flush', 'ruleset'])
-  const table = canonicalTable(policyTable(classify(intent)))
+  const table = canonicalTable(policyTable(classify(intent, { budget })))
   const plan = planUpdate(tableState(undefined), table)
   for (const batch of [...plan.create, ...plan.move]) nft.writeBatch(batch, table)
 }
@@ -72,11 +97,14 @@ const run = (args: readonly string[], input = '') =>
   spawnSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })
 const show = (p: Proof): string => [...p.differences.map(printDifference), ...p.notUnderstood].join('\n')
 
+/** With the small one tables are cut into parts. */
+const BUDGETS = [250_000, 250_000, 8]
+
 test('the live tables of random clusters are proved', () => {
   const seen = { tables: 0, classes: 0 }
   fc.assert(
-    fc.property(intents, intent => {
-      write(intent)
+    fc.property(intents, fc.constantFrom(...BUDGETS), (intent, budget) => {
+      write(intent, budget)
       const proof = proveLive(intent)
       assert.ok(proof.proved, show(proof))
       assert.ok(proof.classes > 20)
@@ -105,13 +133,14 @@ test('every edit of the live table that changes a verdict is found, and no other
   for (let n = 0; count.edits < edits; n++) {
     const intent = fc.sample(intents, { numRuns: 1, seed: seed * 100_003 + n })[0]!
     if (intent.endpoints.length === 0) continue
-    write(intent)
+    const budget = BUDGETS[n % BUDGETS.length]!
+    write(intent, budget)
     const before = tracer(run(['-j', '-n', 'list', 'ruleset']).stdout)
     const values = new Values()
     values.addListing(before)
     const all = packetsOf(intent, values, { count: 1500, dice: d }).map(p => ({ p, was: trace(before, p) }))
     for (let i = 0; i < 8 && count.edits < edits; i++) {
-      if (i > 0) write(intent)
+      if (i > 0) write(intent, budget)
       const listing = parseListing(run(['-n', '-a', 'list', 'table', 'inet', 'gingham']).stdout)
       const { kind, script } = randomEdit(listing, d)
       const edited = run(['-f', '-'], script)
@@ -169,7 +198,7 @@ test('every edit of the live table that changes a verdict is found, and no other
       .join(', ')}`,
   )
   assert.ok(
-    count.verdict / count.edits > 0.3 && (count.nothing + count.cause) / count.edits > 0.3,
+    count.verdict / count.edits > 0.2 && (count.nothing + count.cause) / count.edits > 0.2,
     JSON.stringify(count),
   )
 })

@@ -319,14 +319,14 @@ const withComment = (r: Random, statements: readonly Statement[]): Rule =>
   r.chance(5) ? { statements, comment: r.text(100).slice(0, 100) } : { statements }
 
 function randomSide(r: Random): Statement | undefined {
-  switch (r.below(9)) {
+  switch (r.below(10)) {
     case 0:
       return { kind: 'counter' }
     case 1:
       return {
         kind: 'limit',
         rate: 1 + r.below(10_000),
-        per: r.pick(['second', 'minute'] as const),
+        per: r.pick(['second', 'minute', 'hour', 'day'] as const),
         ...(r.chance(2) && { burst: 1 + r.below(100) }),
       }
     case 2:
@@ -343,6 +343,8 @@ function randomSide(r: Random): Statement | undefined {
       return { kind: 'set', field: 'meta mark', value: r.below(2 ** 32) }
     case 6:
       return { kind: 'notrack' }
+    case 7:
+      return { kind: 'set-bits', field: 'meta mark', bits: 1 << r.below(31), on: r.chance(2) }
     default:
       return undefined
   }
@@ -385,15 +387,13 @@ export function randomTable(seed: number, size: number): NftTable {
     {
       name: 'nat_out',
       base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' } as const,
-      rules: [
-        {
-          statements: [
-            { kind: 'match', fields: ['oifname'], op: '!=', right: { value: 'cali*' } },
-            { kind: 'masquerade' },
-          ],
-          comment: 'leaves the cluster',
-        },
-      ] as const,
+      rules: Array.from({ length: 8 }, () => ({
+        statements: [
+          { kind: 'match', fields: ['oifname'], op: '!=', right: { value: 'cali*' } } as const,
+          ...randomTranslation(r),
+        ],
+        comment: 'leaves the cluster',
+      })),
     },
     { name: 'raw', base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' } as const, rules: [] },
   ]
@@ -405,3 +405,13 @@ export const countObjects = (table: NftTable): number =>
   table.sets.reduce((n, s) => n + 1 + s.elements.length, 0) + table.chains.reduce((n, c) => n + 1 + c.rules.length, 0)
 
 export const someAddr = (n: number): Addr => fromNumber(4, BigInt(0x0a000000 + n))
+
+/** A source translation; with ports it needs to know the protocol. */
+function randomTranslation(r: Random): Statement[] {
+  const first = 1 + r.below(60_000)
+  const ports = r.chance(2) ? { first, last: r.chance(3) ? first : first + r.below(5000) } : undefined
+  const to = randomScalar(r, r.chance(2) ? 'ipv4_addr' : 'ipv6_addr') as Addr
+  const ask: Statement = { kind: 'match', fields: ['meta l4proto'], op: '==', right: { value: r.pick([6, 17]) } }
+  const what: Statement = r.chance(2) ? { kind: 'masquerade' } : { kind: 'snat', to }
+  return ports ? [ask, { ...what, ports }] : [what]
+}

@@ -16,14 +16,15 @@ type Run = {
   results: { file: string; name: string; status: string; kind: string }[]
 }
 
-function runTests(files: Record<string, string>, all = false): Run {
+function runTests(files: Record<string, string>, all = false, leftOut = ''): Run {
   const folder = mkdtempSync(join(tmpdir(), 'gingham-reporter-'))
   try {
     for (const [name, text] of Object.entries(files)) {
       mkdirSync(dirname(join(folder, name)), { recursive: true })
       writeFileSync(join(folder, name), text)
     }
-    const tests = Object.keys(files).filter(name => name.endsWith('.test.ts'))
+    const isLeftOut = (name: string) => leftOut !== '' && name.startsWith(`${leftOut}/`)
+    const tests = Object.keys(files).filter(name => name.endsWith('.test.ts') && !isLeftOut(name))
     const { NODE_TEST_CONTEXT: _, ...env } = process.env
     const args = [
       '--test',
@@ -33,7 +34,7 @@ function runTests(files: Record<string, string>, all = false): Run {
     ]
     const { status, stdout } = spawnSync(process.execPath, args, {
       cwd: folder,
-      env: { ...env, GINGHAM_TEST_ALL: all ? '1' : '0' },
+      env: { ...env, GINGHAM_TEST_ALL: all ? '1' : '0', GINGHAM_TEST_LEFT_OUT: leftOut },
       encoding: 'utf8',
     })
     const results = JSON.parse(readFileSync(join(folder, 'build/test-results.json'), 'utf8'))
@@ -118,5 +119,17 @@ describe('the reporter', () => {
       failing.lines.includes('PROBLEM docs/compatibility.md:3: src/a.test.ts: x: the test skipped'),
       failing.lines.join('\n'),
     )
+  })
+
+  it('says aloud which folder a run leaves out, whose tests must exist all the same', () => {
+    const without = (...named: string[]) => {
+      const files = { 'src/a.test.ts': GOOD, 'test/real/b.test.ts': `${HEAD}test('is real', () => {})` }
+      return runTests({ ...files, 'docs/compatibility.md': page(...named) }, true, 'test/real')
+    }
+    const { code, lines } = without('src/a.test.ts: holds', 'test/real/b.test.ts: is real')
+    assert.equal(code, 0)
+    assert.ok(lines.some(line => line.startsWith('NOT RUN  every test of test/real')))
+    assert.equal(lines.at(-1), '2 passed, 0 failed')
+    assert.equal(without('test/real/b.test.ts: is not').code, 1)
   })
 })

@@ -30,7 +30,7 @@ const TOKENS = new RegExp(`${STRING}|${REGULAR_EXPRESSION}|//[^\\n]*|/\\*[\\s\\S
 export const withoutComments = (text: string): string =>
   text.replaceAll(TOKENS, token => (token.startsWith('//') || token.startsWith('/*') ? ' ' : token))
 
-const IMPORTS = /\b(?:import|export)\b[^'"`;()]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g
+const IMPORTS = /\b(?:import|export)\b[^'"`;()]*?\bfrom\s*['"]([^'"]+)['"]|(?<!['"])\bimport\s*\(?\s*['"]([^'"]+)['"]/g
 
 /** What a file imports or re-exports: paths from the root for relative ones, names as they are for packages. */
 export function importsOf({ path, text }: Source): string[] {

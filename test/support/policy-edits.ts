@@ -1,10 +1,10 @@
 // A small cluster and the sorts of edits that a policy writer must get through without a wrong packet. Every sort changes one
 // resource between a few variants; the verdict of every flow in every variant comes from the oracle, which knows nothing of tables.
 import { addr, familyOf } from '../../src/core/net/addr.ts'
-import { decide } from '../../src/core/oracle/decide.ts'
+import { decideAtNode } from '../../src/core/oracle/decide-at-node.ts'
 import { keyOf, type Resource, type Snapshot, snapshotOf } from '../../src/core/resources/resource.ts'
 import { TCP, UDP } from './frames.ts'
-import { DEFAULT_TIER, endpoint, globalPolicy } from './resources.ts'
+import { DEFAULT_TIER, endpoint, globalPolicy, resource } from './resources.ts'
 import type { Flow } from './traffic.ts'
 
 export const NODE = 'node0'
@@ -51,6 +51,20 @@ const denies: readonly (readonly Rule[])[] = [
   ],
 ]
 
+/** The node's own interface, through which everything from beyond comes. */
+const host = (label: string, spec: object = {}): Resource =>
+  resource({
+    ...{
+      apiVersion: 'projectcalico.org/v3',
+      kind: 'HostEndpoint',
+      metadata: { name: 'way-in', labels: { host: label } },
+    },
+    spec: { node: NODE, interfaceName: 'uplink', ...spec },
+  })
+const through = (selector: string, rules: readonly Rule[]) =>
+  globalPolicy('through', { ...ingress(10, selector, [...rules, { action: 'Allow' }]), applyOnForward: true })
+const ofHost = "host == 'open'"
+
 /** The first variant of each sort is the cluster as it begins. */
 export const SORTS: Readonly<Record<string, readonly Resource[]>> = {
   'deny to deny': denies.map(guard),
@@ -82,10 +96,30 @@ export const SORTS: Readonly<Record<string, readonly Resource[]>> = {
     { egress: [{ action: 'Deny', destination: { selector: "ring == 'one'" } }, { action: 'Allow' }] },
     { egress: both({ action: 'Allow', destination: { selector: "role == 'server'" } }) },
   ].map(client),
+  // Some of these ask about the receiver too, which is the host endpoint's own side.
+  'what passes a host endpoint': [
+    through("host == 'nobody'", []),
+    through(ofHost, from("team == 'red'", [80, 81], 'Deny')),
+    through(ofHost, both({ action: 'Deny', destination: { selector: "role == 'web'", ports: [80, 82] } })),
+    through(
+      ofHost,
+      both({ action: 'Deny', source: { selector: 'has(zone)' }, destination: { nets: ['10.65.0.3/32'] } }),
+    ),
+  ],
+  'a host endpoint and its interface': [
+    host('open'),
+    host('wall'),
+    host('wall', { interfaceName: '*' }),
+    host('wall', { node: 'node1' }),
+  ],
 }
 
 const FIXED: readonly Resource[] = [
   DEFAULT_TIER,
+  globalPolicy('wall', {
+    ...ingress(10, "host == 'wall'", [...from(undefined, [8250], 'Deny'), { action: 'Allow' }]),
+    applyOnForward: true,
+  }),
   globalPolicy('everyone', ingress(90, 'has(role)', from(undefined, [8250]))),
   globalPolicy('web', ingress(20, "role == 'web'", [...from("team == 'red'", [80]), ...from("team == 'green'", [82])])),
   local('a', { role: 'client', team: 'red' }),
@@ -115,6 +149,12 @@ export const MARKER: Flow = flow('uplink', remoteAddress(0), ['m', UDP, 9])
 
 export type State = { readonly sort: string; readonly snapshot: Snapshot; readonly allowed: readonly boolean[] }
 
+function isAllowed(snapshot: Snapshot, { from: wire, to, packet }: Flow): boolean {
+  const name = wire === 'uplink' ? wire : `cali${wire}`
+  const way = { node: NODE, interfaces: new Map(), in: name, out: `cali${to}` }
+  return decideAtNode(snapshot, packet, way).verdict === 'allow'
+}
+
 /** Every variant of every sort with the oracle's verdicts, and the states of each sort by index. */
 export function states(): { readonly all: readonly State[]; readonly bySort: ReadonlyMap<string, readonly number[]> } {
   const all: State[] = []
@@ -123,7 +163,7 @@ export function states(): { readonly all: readonly State[]; readonly bySort: Rea
     for (const variant of variants) {
       const snapshot = edited(variant)
       bySort.set(sort, [...(bySort.get(sort) ?? []), all.length])
-      all.push({ sort, snapshot, allowed: FLOWS.map(f => decide(snapshot, f.packet).verdict === 'allow') })
+      all.push({ sort, snapshot, allowed: FLOWS.map(f => isAllowed(snapshot, f)) })
     }
   }
   return { all, bySort }

@@ -1,10 +1,12 @@
 // The agent: watches the datastore and the node's blocks, keeps the policy table and BIRD as they should be, and serves
 // the CNI plugin. Assembly only; each part is in a file of its own.
 import path from 'node:path'
+import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
+import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
-import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
+import { ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openCollection } from '../../io/ipam/collection.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
@@ -12,18 +14,19 @@ import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { openNft } from '../../io/kernel/nft-table.ts'
 import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
-import { openEmbedded } from '../../io/store/embedded.ts'
-import { ensureInitialized } from '../../io/store/initialize.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
-import type { Store, Watch } from '../../io/store/store.ts'
+import { followed, type Store, type Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
 import { type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
+import type { Datastore } from './datastore.ts'
+import { InterfaceFacts } from './interfaces.ts'
 import { IpamCollector } from './ipam-collect.ts'
 import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
+import { NodeStart } from './node-start.ts'
 import type { AgentOptions } from './options.ts'
 import { ProofLoop } from './proof.ts'
 import { ResourceView, type ViewHandler } from './resources.ts'
@@ -49,28 +52,36 @@ export class Agent {
   readonly #cni: CniService
   readonly #cniSpool: CniSpool
   readonly #lastKnown: LastKnown
+  readonly #nodeStart: NodeStart
   readonly #socket: string
   #view: ResourceView | undefined
-  #ipamWatch: Watch | undefined
+  readonly #ipamWatches = new Set<Watch>()
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
   readonly #collector: IpamCollector
+  readonly #interfaces: InterfaceFacts
   #connected = false
+  #revision = -1
   /** What was last enforced. */
   #resources: Snapshot = new Map()
   #stopServing: (() => Promise<void>) | undefined
   #stopped = false
 
-  constructor(options: AgentOptions, log: Logger) {
+  constructor(options: AgentOptions, datastore: Datastore, log: Logger) {
     this.#options = options
     this.#log = log
-    this.#store = openEmbedded({
-      socket: options.datastore,
-      onConnection: error => {
-        this.#connected = error === undefined
-        if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
-        else log.info('connected to the datastore')
-      },
+    this.#store = datastore.open(error => {
+      this.#connected = error === undefined
+      if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
+      else log.info('connected to the datastore')
+    })
+    this.#nodeStart = new NodeStart({
+      node: options.node,
+      settings: options.settings,
+      resources: new ResourceClient(this.#store),
+      cluster: datastore.cluster,
+      folder: options.nodeFolder,
+      log,
     })
     const ipam = openIpam(this.#store, { now: () => new Date() })
     this.#dataplane = new PolicyDataplane({
@@ -78,8 +89,10 @@ export class Agent {
       kernel: this.#nft,
       log,
       metrics: this.#metrics,
-      onProgrammed: () => this.#waiters.wake(),
-      onWritten: () => this.#tableWatch?.wrote(),
+      onProgrammed: () => {
+        this.#waiters.wake()
+        if (this.#view?.inSync) this.#nodeStart.ready()
+      },
       own: options.ownTable,
     })
     this.#collector = new IpamCollector({
@@ -96,6 +109,11 @@ export class Agent {
       // Before somebody else gets them: what is remembered as allowed was allowed to who had them.
       onReleased: addresses => flushAddresses(addresses),
     })
+    this.#interfaces = new InterfaceFacts({
+      node: options.node,
+      log,
+      onChange: interfaces => this.#enforce([], interfaces),
+    })
     this.#waiters = new ProgrammedWaiters((key, addresses) => this.#dataplane.isProgrammed(key, addresses))
     this.#cni = new CniService({
       node: options.node,
@@ -104,6 +122,7 @@ export class Agent {
       waitProgrammed: (endpoint: ResourceKey, addresses) => this.#waiters.wait(endpoint, addresses),
       log,
       now: () => new Date(),
+      mtu: () => this.#nodeStart.mtu,
     })
     this.#socket = path.join(options.run, 'agents', `${options.node}.sock`)
     this.#cniSpool = new CniSpool({
@@ -142,6 +161,11 @@ export class Agent {
       node: this.#options.node,
       log: this.#log,
       metrics: this.#metrics,
+      dataplane: this.#dataplane,
+      known: () => ({
+        changes: [...this.#resources].map(([key, value]) => ({ key, value })),
+        interfaces: [...this.#interfaces.known].map(([key, value]) => ({ key, value })),
+      }),
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
     })
     this.#metrics.beforeScrape = () => this.#count()
@@ -149,6 +173,7 @@ export class Agent {
     this.#stopServing = await serve(
       {
         status: () => this.#status(),
+        notReady: () => this.#notReady(),
         counters: () => this.#counters(),
         cni: (headers, body) => this.#cniSpool.serve(headers, body),
         metrics: this.#metrics,
@@ -166,22 +191,24 @@ export class Agent {
       else this.#log.info({ cniSocket }, 'the CNI plugin finds this agent')
     }
     void this.#cniSpool.start()
-    void this.#initialize()
+    this.#nodeStart.start()
     this.#collector.start()
     this.#view = new ResourceView(this.#store, {
       log: this.#log,
       onChange: update => this.#lastKnown.live(update),
     })
     this.#lastKnown.start()
-    this.#followBlocks()
+    for (const prefix of followed(this.#store, IPAM_PREFIX)) this.#followBlocks(prefix)
   }
 
   /** Leaves the table, BIRD and all routes as they are: pods go on, guarded, while no agent runs. */
   async stop(): Promise<void> {
     this.#stopped = true
     this.#view?.close()
-    this.#ipamWatch?.close()
+    for (const watch of this.#ipamWatches) watch.close()
     this.#collector.stop()
+    this.#nodeStart.stop()
+    this.#interfaces.stop()
     this.#tableWatch?.stop()
     await this.#proof?.stop()
     if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)
@@ -195,51 +222,50 @@ export class Agent {
     this.#nft.close()
   }
 
-  async #initialize(): Promise<void> {
-    while (!this.#stopped) {
-      try {
-        const created = await ensureInitialized(new ResourceClient(this.#store))
-        if (created.length > 0)
-          this.#log.info({ created: created.map(r => `${r.kind} ${r.metadata.name}`) }, 'first run')
-        return
-      } catch (error) {
-        this.#log.warn({ err: error }, 'the datastore is not initialised yet; trying again')
-        await new Promise(resolve => setTimeout(resolve, RETRY_MS))
-      }
-    }
-  }
-
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
     // First what packets wait for.
-    this.#dataplane.apply(changes, revision)
+    this.#revision = revision
+    this.#enforce(changes, this.#interfaces.follow(view))
     this.#resources = view
     this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
-    this.#proof?.changed(changes, revision)
     this.#routing?.want(view)
+    this.#nodeStart.changed(view, changes)
+  }
+
+  #enforce(changes: readonly Change<ResourceKey, Resource>[], interfaces: readonly InterfaceChange[]): void {
+    this.#dataplane.apply(changes, this.#revision, interfaces)
+    this.#proof?.changed({ changes, interfaces }, this.#revision)
   }
 
   /** Counts when somebody asks and not at each change: it walks all resources. */
   #count(): void {
     const count = (kind: Parameters<typeof ofKind>[1]): number => [...ofKind(this.#resources, kind)].length
     this.#metrics.clusterEndpoints.set(count('WorkloadEndpoint'))
-    this.#metrics.clusterPolicies.set(count('NetworkPolicy') + count('GlobalNetworkPolicy'))
+    this.#metrics.clusterHosts.set(count('HostEndpoint'))
+    this.#metrics.clusterPolicies.set(
+      (['NetworkPolicy', 'GlobalNetworkPolicy', 'KubernetesNetworkPolicy', 'KubernetesClusterNetworkPolicy'] as const)
+        .map(count)
+        .reduce((a, b) => a + b),
+    )
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
   }
 
   /** List, then watch; only that something changed matters here. */
-  #followBlocks(): void {
+  #followBlocks(prefix: string): void {
     const follow = async (): Promise<void> => {
       try {
-        const { revision } = await this.#store.list(IPAM_PREFIX)
+        const { revision } = await this.#store.list(prefix)
         if (this.#stopped) return
         this.#routing?.refresh()
-        this.#ipamWatch = this.#store.watch(IPAM_PREFIX, revision, {
+        const watch = this.#store.watch(prefix, revision, {
           events: () => this.#routing?.refresh(),
           closed: error => {
+            this.#ipamWatches.delete(watch)
             if (error && !this.#stopped) void follow()
           },
         })
+        this.#ipamWatches.add(watch)
       } catch {
         if (!this.#stopped) setTimeout(() => void follow(), RETRY_MS)
       }
@@ -251,11 +277,25 @@ export class Agent {
     return outcomeCounters(this.#dataplane.outcomes(), this.#nft.readCounters(NFT_TABLE))
   }
 
+  /**
+   * Why no pod should be sent here, and nobody rely on this node's policy. What the proof does not understand, and a proof
+   * that cannot be made, are said as problems and are none of these: nothing is known to be wrong.
+   */
+  #notReady(): string[] {
+    const { programmed } = this.#dataplane.status()
+    return [
+      ...(this.#view?.inSync ? [] : ['the datastore was not read yet']),
+      ...(programmed ? [] : ['policy is not programmed']),
+      ...(this.#proof?.status().differs ? ['the kernel does not do what the resources say'] : []),
+    ]
+  }
+
   async #status() {
     const dataplane = this.#dataplane.status()
     const problems = [
       ...this.#lastKnown.problems,
       ...this.#cniSpool.problems,
+      ...this.#nodeStart.problems,
       ...dataplane.problems,
       ...(this.#view?.problems ?? []),
       ...(this.#routing?.problems ?? []),
@@ -266,12 +306,14 @@ export class Agent {
     const inSync = this.#view?.inSync ?? false
     const proof = this.#proof?.status()
     this.#metrics.problems.set(problems.length)
+    const notReady = this.#notReady()
     return {
       node: this.#options.node,
       version: VERSION,
       pid: process.pid,
       uptimeSeconds: Math.round(process.uptime()),
-      ready: inSync && dataplane.programmed,
+      ready: notReady.length === 0,
+      notReady,
       datastore: { connected: this.#connected, inSync, revision: this.#view?.revision ?? 0 },
       lastKnown: this.#lastKnown.status,
       dataplane: {

@@ -1,4 +1,4 @@
-// ADD: addresses, link, annotations, policy, in this order; whatever fails, everything before it is undone. Repeated for
+// ADD: addresses; then the link, and beside it annotations and policy. Whatever fails, everything before it is undone. Repeated for
 // the same container it finds what is there and gives the same answer.
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,22 +21,23 @@ import {
   type PodWiring,
   readPodLink,
 } from '../../io/cni/pod-network.ts'
-import { giveAddresses } from './cni-addresses.ts'
-import { type CniDeps, requireReady, step, type Workload } from './cni-deps.ts'
+import { giveAddresses, readSurroundings, type Surroundings } from './cni-addresses.ts'
+import { ahead, type CniDeps, requireReady, step, type Workload } from './cni-deps.ts'
 
 type Undo = { readonly what: string; readonly run: () => unknown }
 
-/** Gives the result. `findWorkload` is asked once the datastore is known to be ready. */
+/** Gives the result. What `findWorkload` finds counts once the datastore is known to be ready. */
 export async function add(
   deps: CniDeps,
   request: AddRequest,
   findWorkload: () => Promise<Workload>,
 ): Promise<CniResult> {
+  const [found, surroundings] = [ahead(findWorkload()), ahead(readSurroundings(deps))]
   await requireReady(deps)
-  const workload = await findWorkload()
+  const workload = await found
   const undo: Undo[] = []
   try {
-    return await build(deps, request, { workload, undo })
+    return await build(deps, request, { workload, surroundings, undo })
   } catch (error) {
     for (const { what, run } of undo.reverse()) {
       try {
@@ -52,12 +53,12 @@ export async function add(
 async function build(
   deps: CniDeps,
   { config, attachment, prevResult }: AddRequest,
-  { workload, undo }: { workload: Workload; undo: Undo[] },
+  { workload, surroundings, undo }: { workload: Workload; surroundings: Promise<Surroundings>; undo: Undo[] },
 ): Promise<CniResult> {
   const handle = handleOf(config.name, attachment.containerId)
   undo.push({ what: 'the allocation of addresses', run: () => deps.ipam.releaseByHandle(handle) })
   const addresses = await step(`cannot allocate addresses for ${workload.title}`, () =>
-    giveAddresses(deps, handle, workload),
+    giveAddresses(deps, handle, { workload, surroundings }),
   )
   if (addresses.some(address => familyOf(address) === 6) && !hasIpv6(deps)) {
     throw new CniError(
@@ -73,12 +74,18 @@ async function build(
     addresses,
     mtu: config.mtu ?? deps.mtu?.(),
     mac: workload.wishes.mac,
+    spoofs: workload.wishes.spoofs,
     allowForwarding: config.allowForwarding,
   }
   undo.push({ what: 'the interface', run: () => disconnectOwn(deps, wiring) })
-  const ends = await step(`cannot connect ${workload.title}`, () => connect(deps, wiring))
   undo.push({ what: 'the writing of annotations', run: () => workload.withdraw() })
-  const endpoint = await workload.publish(addresses)
+  // While the link is made the cluster hears of it, and the policy's way into the kernel has begun.
+  const published = ahead(workload.publish(addresses))
+  const ends = await step(`cannot connect ${workload.title}`, () => connect(deps, wiring)).finally(() =>
+    // What is still on its way could not be undone.
+    published.catch(() => {}),
+  )
+  const endpoint = await published
   if (endpoint !== undefined) {
     await step(`no policy for ${workload.title}`, () =>
       waitForPolicy(deps, { endpoint, addresses, limit: config.policyTimeoutSeconds }),

@@ -22,6 +22,17 @@ async function nodeLabels({ resources, node }: CniDeps): Promise<Readonly<Record
   }
 }
 
+/** What addresses are chosen by, besides the workload. */
+export type Surroundings = {
+  readonly pools: readonly IPPoolLike[]
+  readonly nodeLabels: Readonly<Record<string, string>>
+}
+
+export async function readSurroundings(deps: CniDeps): Promise<Surroundings> {
+  const [pools, labels] = await Promise.all([readPools(deps), nodeLabels(deps)])
+  return { pools, nodeLabels: labels }
+}
+
 /** Whether what the container has is what it would be given: nothing more, nothing less. */
 function suffices(held: readonly Addr[], { wishes }: Workload): boolean {
   if (wishes.addresses.length > 0) {
@@ -32,20 +43,23 @@ function suffices(held: readonly Addr[], { wishes }: Workload): boolean {
 }
 
 /** Gives the handle its addresses, IPv4 first. Throws an IpamError; what may be left then goes with the handle. */
-export async function giveAddresses(deps: CniDeps, handle: string, workload: Workload): Promise<readonly Addr[]> {
-  const { ipam, node } = deps
+export async function giveAddresses(
+  { ipam, node }: CniDeps,
+  handle: string,
+  { workload, surroundings }: { readonly workload: Workload; readonly surroundings: Promise<Surroundings> },
+): Promise<readonly Addr[]> {
   const { wishes, attributes, namespaceLabels } = workload
   const held = await ipam.renew(handle)
   if (held.length > 0) {
     if (suffices(held, workload)) return held
     await ipam.releaseByHandle(handle)
   }
-  const request = { node, handle, attributes, pools: await readPools(deps) }
+  const { pools, nodeLabels: labels } = await surroundings
+  const request = { node, handle, attributes, pools }
   if (wishes.addresses.length > 0) {
     for (const address of wishes.addresses) await ipam.assignIp(address, request)
     return wishes.addresses
   }
-  const labels = await nodeLabels(deps)
   const { v4, v6 } = await ipam.autoAssign({
     ...request,
     num4: wishes.families.includes(4) ? 1 : 0,

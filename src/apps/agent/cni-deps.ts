@@ -65,6 +65,12 @@ export async function step<T>(what: string, work: () => T | Promise<T>): Promise
   }
 }
 
+/** Work that others need not wait for: how it ends is told to whoever awaits it, and to nobody if nobody does. */
+export function ahead<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => {})
+  return work
+}
+
 /** Throws while the datastore is locked (a migration) or cannot be asked. */
 export async function requireReady({ resources }: Pick<CniDeps, 'resources'>): Promise<void> {
   const information = await step('cannot read the ClusterInformation', async () => {

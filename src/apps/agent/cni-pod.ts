@@ -9,7 +9,7 @@ import { hostPrefix } from '../../core/net/prefix.ts'
 import { interfaceName, podToEndpoint } from '../../core/resources/derive.ts'
 import { keyOf, type Namespace, type Pod } from '../../core/resources/resource.ts'
 import { ResourceError } from '../../io/store/resource-error.ts'
-import { type CniDeps, isNotFound, step, type Workload } from './cni-deps.ts'
+import { ahead, type CniDeps, isNotFound, step, type Workload } from './cni-deps.ts'
 
 export type PodName = { readonly namespace: string; readonly name: string }
 
@@ -34,14 +34,21 @@ async function findNamespace({ resources }: CniDeps, name: string): Promise<Name
   }
 }
 
+type Annotating = {
+  readonly set: Readonly<Record<string, string>>
+  readonly applies?: (pod: Pod) => boolean
+  /** The pod as it was read before: if it is another by now, it is read again. */
+  readonly known?: Pod
+}
+
 /** Sets annotations while `applies`; gives the pod as it then is, undefined if it is gone or the change does not apply. */
 async function annotate(
   deps: CniDeps,
   name: PodName,
-  { set, applies = () => true }: { set: Readonly<Record<string, string>>; applies?: (pod: Pod) => boolean },
+  { set, applies = () => true, known }: Annotating,
 ): Promise<Pod | undefined> {
   for (let tries = 1; ; tries++) {
-    const pod = await findPod(deps, name)
+    const pod = (tries === 1 ? known : undefined) ?? (await findPod(deps, name))
     if (pod === undefined || !applies(pod)) return undefined
     const annotations = { ...pod.metadata.annotations, ...set }
     try {
@@ -72,6 +79,7 @@ type Asked = { readonly attachment: Attachment; readonly config: NetworkConfig }
 export async function podWorkload(deps: CniDeps, name: PodName, asked: Asked): Promise<Workload> {
   const { attachment, config } = asked
   const title = `pod ${name.namespace}/${name.name}`
+  const finding = ahead(findNamespace(deps, name.namespace))
   const pod = await step(`cannot read ${title}`, () => findPod(deps, name))
   if (pod === undefined) throw new CniError(CNI_ERROR.TRY_AGAIN, `${title} is not in the datastore`)
   const { nodeName, hostNetwork } = pod.spec
@@ -80,7 +88,7 @@ export async function podWorkload(deps: CniDeps, name: PodName, asked: Asked): P
     throw new CniError(CNI_ERROR.TRY_AGAIN, `${title} ${where}`)
   }
   if (hostNetwork) throw new CniError(CNI_ERROR.INVALID_CONFIG, `${title} uses the host's network`)
-  const namespace = await step(`cannot read namespace ${name.namespace}`, () => findNamespace(deps, name.namespace))
+  const namespace = await step(`cannot read namespace ${name.namespace}`, () => finding)
   const wishes = podWishes({
     pod: pod.metadata.annotations,
     namespace: namespace?.metadata.annotations,
@@ -96,7 +104,9 @@ export async function podWorkload(deps: CniDeps, name: PodName, asked: Asked): P
     namespaceLabels: { ...namespace?.metadata.labels, 'projectcalico.org/name': name.namespace },
     publish: async addresses => {
       const set = addressAnnotations(attachment.containerId, addresses)
-      const written = await step(`cannot write the annotations of ${title}`, () => annotate(deps, name, { set }))
+      const written = await step(`cannot write the annotations of ${title}`, () =>
+        annotate(deps, name, { set, known: pod }),
+      )
       if (written === undefined) throw new CniError(CNI_ERROR.TRY_AGAIN, `${title} was deleted meanwhile`)
       const endpoint = podToEndpoint(written, deps.interfacePrefix ? { interfacePrefix: deps.interfacePrefix } : {})
       const told = endpoint?.spec.ipNetworks ?? []

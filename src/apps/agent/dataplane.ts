@@ -4,6 +4,7 @@
 import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { Calculator } from '../../core/calc/calculator.ts'
+import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import { Classifier } from '../../core/classify/classifier.ts'
 import type { Outcome } from '../../core/classify/outcome.ts'
 import type { Addr } from '../../core/net/addr.ts'
@@ -17,6 +18,7 @@ import type { ResourceKey } from '../../core/resources/cause.ts'
 import type { Resource } from '../../core/resources/resource.ts'
 import type { Logger } from '../../io/log.ts'
 import type { Metrics } from './metrics.ts'
+import { type ReadBack, Writes } from './read-back.ts'
 
 /** What the dataplane needs of the kernel; `src/io/kernel/nft-table.ts` has it. */
 export type NftKernel = {
@@ -32,13 +34,12 @@ export type DataplaneOptions = {
   readonly metrics: Metrics
   /** The kernel acknowledged everything known so far. */
   readonly onProgrammed: () => void
-  /** Something was written. */
-  readonly onWritten?: () => void
   /** Whether the kernel shall let nobody else edit or flush the table (flags owner and persist, kernel 6.9). */
   readonly own?: boolean
+  /** A packet that has begun its walk through the old objects has left them after this. */
+  readonly quarantineMs?: number
 }
 
-/** A packet that has begun its walk through the old objects has left them after this. */
 const QUARANTINE_MS = 1000
 const RETRY_MS = [100, 500, 2000, 10000]
 
@@ -68,7 +69,6 @@ export class PolicyDataplane {
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #onProgrammed: () => void
-  readonly #onWritten: () => void
   readonly #calculator: Calculator
   readonly #classifier = new Classifier()
   readonly #tracker = new TableTracker(tableState(undefined))
@@ -83,13 +83,20 @@ export class PolicyDataplane {
   #foreign: readonly string[] = []
   /** When each stale object was first seen to be so. */
   readonly #staleSince = new Map<string, number>()
-  #timer: NodeJS.Timeout | undefined
+  /** Epochs of the calculation, and when the kernel acknowledged them; the oldest first. */
+  readonly #acknowledged: { readonly epoch: number; readonly at: number }[] = []
+  #acknowledgedEpoch = 0
+  readonly #quarantineMs: number
+  #retryTimer: NodeJS.Timeout | undefined
+  #settleTimer: NodeJS.Timeout | undefined
+  /** What was stale when numbers were last found unused, and still is. */
+  #lingering: Set<string> | undefined
   #failures = 0
   #failure: string | undefined
   /** The last edit of our table that was not ours. */
   #lastEdit: ForeignEdit | undefined
+  readonly #writes = new Writes()
   #readBackAt: Date | undefined
-  #changedAt = 0
   #revision = -1
   #programmedRevision = -1
   /** Whether the kernel acknowledged everything that was told. Revisions do not say: one may bring several changes. */
@@ -101,8 +108,8 @@ export class PolicyDataplane {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onProgrammed = options.onProgrammed
-    this.#onWritten = options.onWritten ?? (() => {})
     this.#own = options.own ?? true
+    this.#quarantineMs = options.quarantineMs ?? QUARANTINE_MS
     this.#calculator = new Calculator(options.node)
     this.#renderer = new TableRenderer(this.#tracker, this.#calculator, this.#classifier)
   }
@@ -127,15 +134,18 @@ export class PolicyDataplane {
     this.#log.info('no policy table found: pod interfaces drop until policy is known')
   }
 
-  /** Takes changes of derived resources, and writes what they make of the table before it returns. */
-  apply(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
+  /** Takes changes of derived resources and of interfaces, and writes what they make of the table before it returns. */
+  apply(
+    changes: readonly Change<ResourceKey, Resource>[],
+    revision: number,
+    interfaces: readonly InterfaceChange[] = [],
+  ): void {
     const stop = this.#metrics.applyTime.startTimer()
     this.#inForce = false
-    const intent = this.#calculator.apply(changes)
+    const intent = this.#calculator.apply(changes, interfaces)
     this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
     this.#revision = revision
     this.#adopted = undefined
-    this.#changedAt = performance.now()
     this.#reconcile()
     stop()
   }
@@ -156,8 +166,30 @@ export class PolicyDataplane {
       atoms: this.#classifier.atoms.size,
       rows: this.#classifier.store.rowCount,
       outcomes: this.#classifier.store.outcomeCount,
-      problems: [...(this.#failure === undefined ? [] : [this.#failure]), ...this.#calculator.problems],
+      problems: [
+        ...(this.#failure === undefined ? [] : [this.#failure]),
+        ...this.#calculator.problems,
+        ...this.#classifier.cut(),
+      ],
     }
+  }
+
+  /** How much was written; who reads the table elsewhere notes it before. */
+  get writes(): number {
+    return this.#writes.count
+  }
+
+  /** Compares what another thread read with what was written; `since`: `writes` before it read. Reads here only if it differs. */
+  compare(read: ReadBack, since: number): void {
+    if (!this.#known || this.#failure !== undefined) return
+    if (!this.#writes.differs(this.#tracker.found, read, since)) {
+      this.#readBackAt = new Date()
+      return
+    }
+    const before = this.#lastEdit
+    this.verify('unknown: found when reading it back')
+    // Somebody undid it meanwhile, or the two readings are not alike.
+    if (this.#lastEdit === before) this.#log.warn('the policy table was found changed, and at a second look was not')
   }
 
   /**
@@ -178,6 +210,7 @@ export class PolicyDataplane {
         this.#foreign = unknown
       }
       if (what.length > 0 || anew) this.#tracker.reset(found)
+      this.#writes.known()
       this.#readBackAt = new Date()
       if (what.length === 0 && !anew) return
       // What the resources want is not known yet: the table is made again what it was when it was found.
@@ -193,22 +226,49 @@ export class PolicyDataplane {
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    clearTimeout(this.#retryTimer)
+    clearTimeout(this.#settleTimer)
   }
 
-  #schedule(ms: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#settle(), ms)
+  /** When the oldest of what is there only for packets on their way is ripe; changes that come meanwhile do not put it off. */
+  #settleLater(): void {
+    const [acknowledged] = this.#acknowledged
+    const [stale] = this.#staleSince.values()
+    const oldest = Math.min(acknowledged?.at ?? Number.POSITIVE_INFINITY, stale ?? Number.POSITIVE_INFINITY)
+    if (this.#settleTimer !== undefined || oldest === Number.POSITIVE_INFINITY) return
+    // Under a stream of changes some of them at once. A timer may be a bit early.
+    const wait = Math.max(oldest + this.#quarantineMs - performance.now() + 1, this.#quarantineMs / 4)
+    this.#settleTimer = setTimeout(() => {
+      this.#settleTimer = undefined
+      // A failed write is tried again by its own timer, and settled after that.
+      if (this.#failure === undefined) this.#settle()
+    }, wait)
   }
 
-  /** Some time after a change: what was kept for packets on their way is given up, and what is stale removed. */
+  /** What was kept for packets that have left the old objects is given up, and what is stale for as long removed. */
   #settle(): void {
-    const quiet = this.#failure === undefined && performance.now() - this.#changedAt >= QUARANTINE_MS
-    if (quiet && this.#calculator.unsettled) {
-      const intent = this.#calculator.settle()
+    const ripe = performance.now() - this.#quarantineMs
+    let epoch: number | undefined
+    while (this.#acknowledged[0] && this.#acknowledged[0].at <= ripe) epoch = this.#acknowledged.shift()!.epoch
+    if (epoch !== undefined) {
+      const intent = this.#calculator.settle(epoch)
       this.#renderer.apply(intent, this.#classifier.apply(this.#calculator, intent))
     }
     this.#reconcile()
+    if (this.#known) this.#forgetNumbers()
+  }
+
+  /** Numbers are given again when everything that was stale while nothing used them is gone from the kernel. */
+  #forgetNumbers(): void {
+    const stale = new Set([...this.#tracker.stale].map(s => s.id))
+    if (this.#lingering === undefined) {
+      this.#renderer.markUnused()
+      this.#lingering = stale
+    }
+    for (const id of this.#lingering) if (!stale.has(id)) this.#lingering.delete(id)
+    if (this.#lingering.size > 0) return
+    this.#renderer.forgetUnused()
+    this.#lingering = undefined
   }
 
   #reconcile(): void {
@@ -226,12 +286,23 @@ export class PolicyDataplane {
       this.#metrics.failures.inc()
       const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!
       this.#log.error({ err: error, wait }, this.#failure)
-      this.#schedule(wait)
+      // What was written of it may have been met by packets since: what is stale is so from when that is known again.
+      this.#staleSince.clear()
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined
+        this.#reconcile()
+      }, wait)
       return
     }
+    clearTimeout(this.#retryTimer)
+    this.#retryTimer = undefined
+    const { epoch, unsettled } = this.#calculator
+    if (!unsettled) this.#acknowledged.length = 0
+    else if (epoch > this.#acknowledgedEpoch) this.#acknowledged.push({ epoch, at: performance.now() })
+    this.#acknowledgedEpoch = epoch
     this.#report()
     this.#onProgrammed()
-    if (this.#staleSince.size > 0 || this.#calculator.unsettled) this.#schedule(QUARANTINE_MS)
+    this.#settleLater()
   }
 
   #report(): void {
@@ -261,6 +332,7 @@ export class PolicyDataplane {
     this.#readBackAt = new Date()
     this.#foreign = table?.unknown?.map(u => `${u.kind} ${u.object}: ${u.reason}`) ?? []
     this.#tracker.reset(tableState(table))
+    this.#writes.known()
     this.#known = true
     if (this.#revision < 0 && table && table.chains.length > 0) this.#adopted ??= table
     if (this.#own) this.#takeOwnership()
@@ -271,7 +343,7 @@ export class PolicyDataplane {
     const take: NftOp[] = [{ op: 'add-table', owned: true }]
     try {
       this.#kernel.writeBatch(take, { name: NFT_TABLE, sets: [] })
-      this.#tracker.wrote(take)
+      this.#wrote(take)
     } catch (error) {
       // The kernel is older than the flags, or an agent without them made the table; anything else is tried again.
       if (!(error as { isUnsupported?: boolean }).isUnsupported) throw error
@@ -301,25 +373,28 @@ export class PolicyDataplane {
     const ids = new Set(stale.map(s => s.id))
     for (const id of this.#staleSince.keys()) if (!ids.has(id)) this.#staleSince.delete(id)
     for (const id of ids) if (!this.#staleSince.has(id)) this.#staleSince.set(id, now)
-    const isRipe = (s: Stale): boolean => now - this.#staleSince.get(s.id)! >= QUARANTINE_MS
+    const isRipe = (s: Stale): boolean => now - this.#staleSince.get(s.id)! >= this.#quarantineMs
     const ripe = stale.filter(isRipe)
     if (ripe.length === 0) return
     this.#send(this.#tracker.removal(ripe))
     for (const s of ripe) this.#staleSince.delete(s.id)
-    if (this.#staleSince.size === 0) this.#renderer.forgetUnused()
   }
 
   #send(ops: readonly NftOp[]): void {
     const batch = ops.map(op => (op.op === 'add-table' ? { ...op, owned: this.#own } : op))
     this.#kernel.writeBatch(batch, { name: NFT_TABLE, sets: this.#lookedUp(batch) })
-    this.#tracker.wrote(batch)
+    this.#wrote(batch)
     this.#lastWriteAt = new Date()
-    this.#onWritten()
     this.#metrics.nftCalls.inc()
     for (const op of batch) {
       if (op.op === 'add-elements') this.#metrics.elementsAdded.inc(op.elements.length)
       if (op.op === 'delete-elements') this.#metrics.elementsDeleted.inc(op.elements.length)
     }
+  }
+
+  #wrote(batch: readonly NftOp[]): void {
+    this.#tracker.wrote(batch)
+    this.#writes.wrote(batch)
   }
 
   /** The sets that the rules of a batch may look up. */

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { VERSION } from '../../core/base/version.ts'
 import { openLog } from '../../io/log.ts'
 import { Agent } from './agent.ts'
+import { findDatastore } from './datastore.ts'
 import { parseOptions } from './options.ts'
 
 const options = parseOptions(process.argv.slice(2))
@@ -24,7 +25,7 @@ process.on('uncaughtException', error => {
   process.exit(70)
 })
 
-const agent = new Agent(options, log)
+const agent = new Agent(options, await findDatastore(options.datastore, options.node), log)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, () => {
     log.info({ signal }, 'ending; policy stays in the kernel')

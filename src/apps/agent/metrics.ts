@@ -12,6 +12,7 @@ export class Metrics {
     'Endpoints on this host whose policy is programmed.',
   )
   readonly clusterEndpoints = this.#gauge('felix_cluster_num_workload_endpoints', 'Workload endpoints of the cluster.')
+  readonly clusterHosts = this.#gauge('felix_cluster_num_host_endpoints', 'Host endpoints of the cluster.')
   readonly clusterPolicies = this.#gauge('felix_cluster_num_policies', 'Network policies of the cluster.')
   readonly clusterProfiles = this.#gauge('felix_cluster_num_profiles', 'Profiles of the cluster.')
   readonly clusterTiers = this.#gauge('felix_cluster_num_tiers', 'Tiers of the cluster.')
@@ -37,6 +38,10 @@ export class Metrics {
   )
   readonly proved = this.#gauge('gingham_proved', '1 if the last proof found the ruleset equal to the intent.')
   readonly provedClasses = this.#gauge('gingham_proved_classes', 'Classes of packets that the last proof compared.')
+  readonly proofRestarts = this.#counter(
+    'gingham_proof_restarts_total',
+    'Times that the thread of the proof died and was started anew.',
+  )
   readonly problems = this.#gauge('gingham_problems', 'What `gingham status` lists as wrong on this node.')
   readonly ipamCandidates = this.#gauge('ipam_gc_candidates', 'Handles without an owner that are not collected yet.')
   readonly ipamReclamations = this.#counter('ipam_gc_reclamations', 'Leaked addresses that were taken back.')
@@ -54,9 +59,16 @@ export class Metrics {
     registers: [this.registry],
   })
 
+  /** The names of Prometheus' own clients. */
+  readonly resident = this.#gauge('process_resident_memory_bytes', 'Resident memory size in bytes.')
+  readonly heapUsed = this.#gauge('nodejs_heap_size_used_bytes', 'Heap in use, without that of the proof’s thread.')
+
   /** All of them, as Prometheus reads them. */
   text(): Promise<string> {
     this.beforeScrape()
+    const { rss, heapUsed } = process.memoryUsage()
+    this.resident.set(rss)
+    this.heapUsed.set(heapUsed)
     return this.registry.metrics()
   }
 

@@ -26,3 +26,23 @@ test('help and mistakes are a text and a code', () => {
   const wrong = parseOptions(['--cni-sockets', 'x'])
   assert.ok('text' in wrong && wrong.code === 2)
 })
+
+test('the environment says what Calico’s says: the node, the datastore, addresses and pools', () => {
+  const parse = (argv: string[], env: Record<string, string>) => {
+    const options = parseOptions(argv, env)
+    assert.ok(!('text' in options), JSON.stringify(options))
+    return options
+  }
+  const alone = parse([], {})
+  assert.deepEqual(alone.datastore, { kind: 'embedded', socket: '/run/gingham/datastore.sock' })
+  assert.deepEqual(alone.settings.addresses, { 4: { kind: 'keep' }, 6: { kind: 'keep' } })
+  assert.equal(alone.nodeFolder, undefined)
+  const pod = parse(['--datastore', 'kubernetes'], { NODENAME: 'Node-1', IP6: 'autodetect' })
+  assert.deepEqual(pod.datastore, { kind: 'kubernetes' })
+  assert.equal(pod.node, 'Node-1')
+  assert.equal(pod.settings.addresses[6].kind, 'detect')
+  assert.equal(parse([], { DATASTORE_TYPE: 'kubernetes', KUBECONFIG: '/k' }).datastore.kind, 'kubernetes')
+  const wrong = parseOptions([], { IP: 'autodetect', IP_AUTODETECTION_METHOD: 'guess' })
+  assert.ok('text' in wrong && wrong.code === 2)
+  assert.match(wrong.text, /IP_AUTODETECTION_METHOD=guess/)
+})

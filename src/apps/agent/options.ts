@@ -2,6 +2,13 @@
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { type NodeSettings, parseNodeSettings } from '../../core/node/settings.ts'
+
+export type DatastoreOptions =
+  /** The datastore server, by its unix socket. */
+  | { readonly kind: 'embedded'; readonly socket: string }
+  /** The API server that the environment names, else the one whose pod this is. */
+  | { readonly kind: 'kubernetes' }
 
 export type AgentOptions = {
   readonly node: string
@@ -9,8 +16,11 @@ export type AgentOptions = {
   readonly run: string
   /** Folder of the last known state; it should outlive a reboot. */
   readonly state: string
-  /** Unix socket of the datastore server. */
-  readonly datastore: string
+  readonly datastore: DatastoreOptions
+  /** What the environment says of the node's addresses and the first pools. */
+  readonly settings: NodeSettings
+  /** Folder for the files `nodename` and `mtu`; none off Kubernetes. */
+  readonly nodeFolder: string | undefined
   /** `stderr`, or a file that is rotated. */
   readonly log: string | undefined
   readonly logLevel: string
@@ -30,11 +40,12 @@ export const DEFAULT_CNI_SOCKET = '/run/gingham/agent.sock'
 const HELP = `gingham agent: the node agent (policy, routing, CNI)
 
 Usage: agent [options]
-  --node NAME          this node's name (default: the host name in lower case)
+  --node NAME          this node's name (default: $NODENAME, else the host name in lower case)
   --run DIR            run folder (default ${DEFAULT_RUN}); sockets are DIR/agents/NODE.sock
   --state DIR          where the last known state is kept, to be enforced at a start without the datastore; give a
                        folder that outlives a reboot (default: state in the run folder)
-  --datastore SOCKET   the datastore's unix socket (default DIR/datastore.sock)
+  --datastore WHERE    the datastore server's unix socket (default DIR/datastore.sock), or the word kubernetes: the API
+                       server, as a pod's service account or by $KUBECONFIG
   --log FILE           write the log to FILE, rotated at 10 MB, 3 kept (default: standard error)
   --log-level LEVEL    debug, info, warn, error (default info)
   --no-bird            do not run BIRD: no routes are exchanged
@@ -42,13 +53,23 @@ Usage: agent [options]
   --cni-socket PATH    a link to the agent's socket, where the CNI plugin finds it (default ${DEFAULT_CNI_SOCKET}
                        with the default run folder, else none)
   --no-cni-socket      make no such link
-  --listen HOST:PORT   serve /healthz, /readyz and /metrics over TCP too
+  --listen HOST:PORT   serve /liveness, /readiness and /metrics over TCP too
+
+Environment, as Calico's: NODENAME, DATASTORE_TYPE=kubernetes, IP, IP6, IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD,
+AUTODETECT_POLL_INTERVAL, AS, CALICO_IPV4POOL_CIDR and the others of pools, NO_DEFAULT_POOLS.
 
 Example: agent --node node-a --run /run/gingham --log /var/log/gingham/agent.log
 `
 
+const KUBERNETES = 'kubernetes'
+/** Where Calico's node keeps them. */
+const NODE_FOLDER = '/var/lib/calico'
+
 /** The options, or the text to print and the exit code. */
-export function parseOptions(argv: readonly string[]): AgentOptions | { readonly text: string; readonly code: number } {
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): AgentOptions | { readonly text: string; readonly code: number } {
   try {
     const { values } = parseArgs({
       args: [...argv],
@@ -69,12 +90,20 @@ export function parseOptions(argv: readonly string[]): AgentOptions | { readonly
     })
     if (values.help) return { text: HELP, code: 0 }
     const run = values.run ?? DEFAULT_RUN
+    const datastore = values.datastore ?? (env.DATASTORE_TYPE === KUBERNETES ? KUBERNETES : undefined)
+    const onKubernetes = datastore === KUBERNETES
+    const settings = parseNodeSettings(env, { method: onKubernetes ? { kind: 'kubernetes-internal-ip' } : undefined })
+    if (!settings.ok) throw new Error(settings.problems.map(p => `${p.path}=${p.value}: ${p.message}`).join('\n'))
     const cniSocket = values['cni-socket'] ?? (run === DEFAULT_RUN ? DEFAULT_CNI_SOCKET : undefined)
     return {
-      node: values.node ?? hostname().toLowerCase(),
+      node: values.node ?? (env.NODENAME || hostname().toLowerCase()),
       run,
       state: values.state ?? path.join(run, 'state'),
-      datastore: values.datastore ?? path.join(run, 'datastore.sock'),
+      datastore: onKubernetes
+        ? { kind: 'kubernetes' }
+        : { kind: 'embedded', socket: datastore ?? path.join(run, 'datastore.sock') },
+      settings: settings.value,
+      nodeFolder: onKubernetes ? NODE_FOLDER : undefined,
       log: values.log,
       logLevel: values['log-level'] ?? 'info',
       bird: values['no-bird'] !== true,

@@ -1,18 +1,19 @@
 // Proves again and again that the kernel's ruleset means what the resources say: some time after every change, and every so
 // often without one. What it finds is told; the table is read and put right; what it does not understand is never green.
-import { Worker } from 'node:worker_threads'
-import type { Change } from '../../core/base/change.ts'
-import type { ResourceKey } from '../../core/resources/cause.ts'
-import type { Resource } from '../../core/resources/resource.ts'
+import type { Worker } from 'node:worker_threads'
 import type { Logger } from '../../io/log.ts'
+import { startWorker } from '../../io/worker.ts'
 import type { Metrics } from './metrics.ts'
-import type { ProofAnswer, ProofRequest } from './proof-worker.ts'
+import type { ProofAnswer, ProofChanges, ProofRequest } from './proof-worker.ts'
+import type { ReadBack } from './read-back.ts'
 
 /** After a change the kernel is given time to settle; without one it is proved anew after this. */
 const AFTER_CHANGE_MS = 3000
 const PERIOD_MS = 60_000
 /** A proof may take so much of a core at most. */
 const SHARE = 0.1
+/** A thread that died is started anew after this; the longer the more often it died without an answer. */
+const RESTART_MS = [1000, 5000, 30_000, 60_000]
 /** Problems of a sort that status shows. */
 const SHOWN = 2
 
@@ -22,40 +23,85 @@ export type ProofStatus = {
   readonly proved: boolean | undefined
   readonly classes: number
   readonly ms: number
+  /** The ruleset meant something else than the resources, and did so still after it was put right. */
+  readonly differs: boolean
 }
 
+/** Who wrote the table, and wants to know how it was found. */
+export type ReadBackTarget = {
+  readonly writes: number
+  compare(read: ReadBack, since: number): void
+}
+
+export type ProofOptions = {
+  readonly node: string
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly dataplane: ReadBackTarget
+  /** The ruleset means something else than the resources. */
+  readonly onDifference: () => void
+  /** All that was told so far, for a thread that begins in the midst. */
+  readonly known: () => ProofChanges
+  /** How the thread is started; a worker reads the ruleset of the namespace in which it was started. */
+  readonly start?: (node: string) => Worker
+  readonly restartMs?: readonly number[]
+}
+
+const startProof = (node: string): Worker => startWorker('proof-worker', import.meta.url, { workerData: { node } })
+
 export class ProofLoop {
-  readonly #worker: Worker
+  readonly #options: ProofOptions
+  /** None while it waits to be started anew. */
+  #worker: Worker | undefined
+  #restartTimer: NodeJS.Timeout | undefined
+  /** Since the last answer. */
+  #deaths = 0
+  /** Differences found one after the other. */
+  #different = 0
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #onDifference: () => void
+  readonly #dataplane: ReadBackTarget
   #revision = -1
   #timer: NodeJS.Timeout | undefined
+  #due = Number.POSITIVE_INFINITY
   #busy = false
   #notBefore = 0
   #last: (ProofAnswer & { at: Date }) | undefined
   #stopped = false
 
-  constructor(options: { node: string; log: Logger; metrics: Metrics; onDifference: () => void }) {
+  constructor(options: ProofOptions) {
     this.#log = options.log
     this.#metrics = options.metrics
     this.#onDifference = options.onDifference
-    this.#worker = new Worker(new URL('./proof-worker.ts', import.meta.url), { workerData: { node: options.node } })
-    this.#worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
-    this.#worker.on('error', error => this.#died(error))
-    this.#worker.unref()
+    this.#dataplane = options.dataplane
+    this.#options = options
+    this.#start()
   }
 
-  /** The resources changed; the kernel follows. */
-  changed(changes: readonly Change<ResourceKey, Resource>[], revision: number): void {
+  #start(): void {
+    const worker = (this.#options.start ?? startProof)(this.#options.node)
+    this.#worker = worker
+    let why = 'it stopped'
+    worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
+    worker.on('error', error => {
+      why = error instanceof Error ? error.message : String(error)
+    })
+    worker.on('exit', () => this.#died(why))
+    worker.unref()
+  }
+
+  /** Resources or interfaces changed; the kernel follows. */
+  changed(changes: ProofChanges, revision: number): void {
     this.#revision = revision
-    this.#post({ kind: 'changes', changes })
+    this.#post({ kind: 'changes', ...changes })
     this.#schedule(AFTER_CHANGE_MS)
   }
 
   status(): ProofStatus {
     const last = this.#last
-    return { at: last?.at, proved: last?.proved, classes: last?.classes ?? 0, ms: last?.ms ?? 0 }
+    const differs = this.#different > 1
+    return { at: last?.at, proved: last?.proved, classes: last?.classes ?? 0, ms: last?.ms ?? 0, differs }
   }
 
   /** One line each, few of them; all of it, with the packets' ways, is in the log. */
@@ -73,47 +119,74 @@ export class ProofLoop {
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
-    await this.#worker.terminate()
+    clearTimeout(this.#restartTimer)
+    await this.#worker?.terminate()
   }
 
   #post(request: ProofRequest): void {
-    this.#worker.postMessage(request)
+    // A thread that is still to be started gets everything then.
+    this.#worker?.postMessage(request)
   }
 
+  /** In so many milliseconds, or when it is due already. */
   #schedule(ms: number): void {
-    if (this.#stopped) return
+    const now = performance.now()
+    const due = Math.max(now + ms, this.#notBefore)
+    if (this.#stopped || this.#busy || !this.#worker || due >= this.#due) return
     clearTimeout(this.#timer)
-    const wait = Math.max(ms, this.#notBefore - performance.now())
-    this.#timer = setTimeout(() => this.#ask(), wait)
+    this.#due = due
+    this.#timer = setTimeout(() => this.#ask(), due - now)
     this.#timer.unref()
   }
 
   #ask(): void {
-    if (this.#busy) return
+    this.#due = Number.POSITIVE_INFINITY
     this.#busy = true
-    this.#post({ kind: 'prove', revision: this.#revision })
+    this.#post({ kind: 'prove', revision: this.#revision, writes: this.#dataplane.writes })
   }
 
-  /** The thread is gone, and with it its copy of the resources: never green again until the agent is started anew. */
-  #died(error: unknown): void {
-    this.#log.error({ err: error }, 'the proof ended; nothing is proved until the agent is restarted')
-    this.#stopped = true
+  /** The thread is gone, and with it its copy of the resources: not green until another one has proved. */
+  #died(why: string): void {
+    this.#worker = undefined
+    if (this.#stopped) return
     clearTimeout(this.#timer)
-    const ended = `the proof ended (${error instanceof Error ? error.message : String(error)}): restart the agent`
-    const nothing = { revision: this.#revision, proved: false, classes: 0, differences: [], notUnderstood: [], ms: 0 }
-    this.#last = { ...nothing, error: ended, at: new Date() }
+    this.#due = Number.POSITIVE_INFINITY
+    this.#busy = false
+    const waits = this.#options.restartMs ?? RESTART_MS
+    const wait = waits[Math.min(this.#deaths++, waits.length - 1)]!
+    this.#metrics.proofRestarts.inc()
     this.#metrics.proved.set(0)
+    this.#log.error({ why, wait }, 'the proof’s thread died; it is started anew')
+    const nothing = {
+      revision: this.#revision,
+      proved: false,
+      classes: 0,
+      differences: [],
+      notUnderstood: [],
+      ms: 0,
+      writes: 0,
+    }
+    this.#last = { ...nothing, error: `the proof’s thread died (${why}) and is started anew`, at: new Date() }
+    this.#restartTimer = setTimeout(() => {
+      this.#start()
+      this.#post({ kind: 'changes', ...this.#options.known() })
+      this.#schedule(0)
+    }, wait)
+    this.#restartTimer.unref()
   }
 
   #answered(answer: ProofAnswer): void {
     this.#busy = false
+    this.#deaths = 0
     this.#notBefore = performance.now() + answer.ms / SHARE
+    if (answer.readBack) this.#dataplane.compare(answer.readBack, answer.writes)
     // Something changed while it ran: the kernel may have been ahead of the copy, or behind. That they were equal counts.
     if (answer.revision !== this.#revision && !answer.proved) {
       this.#schedule(AFTER_CHANGE_MS)
       return
     }
     const before = this.#last
+    this.#different = answer.differences.length > 0 ? this.#different + 1 : 0
     this.#last = { ...answer, at: new Date() }
     this.#metrics.proved.set(answer.proved ? 1 : 0)
     this.#metrics.provedClasses.set(answer.classes)
@@ -121,6 +194,6 @@ export class ProofLoop {
     if (!proved) this.#log.error({ differences, notUnderstood, error, ms }, 'the kernel’s ruleset is not proved')
     else if (!before?.proved) this.#log.info({ classes, ms }, 'the kernel’s ruleset is proved equal to the intent')
     if (differences.length > 0) this.#onDifference()
-    this.#schedule(differences.length > 0 ? AFTER_CHANGE_MS : PERIOD_MS)
+    this.#schedule(differences.length > 0 || answer.revision !== this.#revision ? AFTER_CHANGE_MS : PERIOD_MS)
   }
 }

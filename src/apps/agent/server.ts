@@ -10,6 +10,8 @@ import type { Metrics } from './metrics.ts'
 export type AgentApi = {
   /** `src/apps/cli/agents.ts` reads this. */
   readonly status: () => Promise<{ readonly ready: boolean } & Record<string, unknown>>
+  /** Why the node is not ready; nothing if it is. */
+  readonly notReady: () => readonly string[]
   readonly counters: () => readonly OutcomeCounter[]
   readonly cni: (headers: Readonly<Record<string, string>>, body: string) => Promise<{ ok: boolean; body: string }>
   readonly metrics: Metrics
@@ -18,11 +20,17 @@ export type AgentApi = {
 /** A CNI request carries one network configuration and a result; far below this. */
 const MAX_BODY = 1024 * 1024
 
+/** Felix's paths and codes, and Kubernetes' own. That this thread answers at all is what liveness means. */
 function health(server: FastifyInstance, api: AgentApi): void {
+  server.get('/liveness', (_request, reply) => reply.code(204).send())
   server.get('/healthz', () => ({ live: true }))
-  server.get('/readyz', async (_request, reply) => {
-    const { ready } = await api.status()
-    return reply.code(ready ? 200 : 503).send({ ready })
+  server.get('/readiness', (_request, reply) => {
+    const why = api.notReady()
+    return why.length === 0 ? reply.code(204).send() : reply.code(503).send({ ready: false, why })
+  })
+  server.get('/readyz', (_request, reply) => {
+    const why = api.notReady()
+    return reply.code(why.length === 0 ? 200 : 503).send({ ready: why.length === 0, why })
   })
   server.get('/metrics', async (_request, reply) =>
     reply.type(api.metrics.registry.contentType).send(await api.metrics.text()),

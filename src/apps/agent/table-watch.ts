@@ -1,15 +1,14 @@
-// Sees to it that the table in the kernel stays ours: every transaction of another process on the ruleset leads to a look
-// at once, what we wrote is read back, and a look is taken every so often whatever the kernel says, since notifications can be
-// lost.
+// Sees to it that the table in the kernel stays ours: a transaction of another process on it leads to a look at once. What
+// we write ourselves is read back by the proof's thread; if that did not happen for long, a look is taken here.
 
+import { NFT_TABLE } from '../../core/base/register.ts'
 import { watchNft } from '../../io/kernel/nft-table.ts'
 import type { Logger } from '../../io/log.ts'
 import type { PolicyDataplane } from './dataplane.ts'
 
 const PERIOD_MS = 60_000
-/** After a write of ours: soon, but reading shall not take more than a tenth of a core. */
-const AFTER_WRITE_MS = 50
-const SHARE = 0.1
+/** Much more than the proof's own period. */
+const READ_BACK_MS = 5 * PERIOD_MS
 
 export class TableWatch {
   readonly #dataplane: PolicyDataplane
@@ -18,40 +17,28 @@ export class TableWatch {
   readonly #timer: NodeJS.Timeout
   #scheduled: NodeJS.Immediate | undefined
   #by = new Set<string>()
-  #afterWrite: NodeJS.Timeout | undefined
-  #readMs = 0
 
   constructor(dataplane: PolicyDataplane, log: Logger) {
     this.#dataplane = dataplane
     this.#log = log
     this.#stopWatching = watchNft({
-      changed: ({ pid, program }) => {
-        if (pid !== process.pid) this.#look(`${program ?? 'a program'} (pid ${pid ?? 'unknown'})`)
+      changed: ({ pid, program, tables }) => {
+        if (pid !== process.pid && tables.has(NFT_TABLE))
+          this.#look(`${program ?? 'a program'} (pid ${pid ?? 'unknown'})`)
       },
       overrun: () => {
         this.#log.warn('notifications of the kernel were lost: reading the policy table')
         this.#look('unknown: notifications were lost')
       },
     })
-    this.#timer = setInterval(() => this.#dataplane.verify('unknown: found by the periodic look'), PERIOD_MS)
-  }
-
-  /** The dataplane wrote: what it wrote is read back. */
-  wrote(): void {
-    this.#afterWrite ??= setTimeout(
-      () => {
-        this.#afterWrite = undefined
-        const began = performance.now()
-        this.#dataplane.verify('unknown: found when reading back what was written')
-        this.#readMs = performance.now() - began
-      },
-      AFTER_WRITE_MS + this.#readMs / SHARE,
-    )
-    this.#afterWrite.unref()
+    this.#timer = setInterval(() => {
+      const { readBackAt } = this.#dataplane.status()
+      if (Date.now() - (readBackAt?.getTime() ?? 0) < READ_BACK_MS) return
+      this.#dataplane.verify('unknown: found by the periodic look')
+    }, PERIOD_MS)
   }
 
   stop(): void {
-    clearTimeout(this.#afterWrite)
     this.#stopWatching()
     clearInterval(this.#timer)
     if (this.#scheduled) clearImmediate(this.#scheduled)

@@ -12,6 +12,7 @@ const outcomeSchema = z.object({
   /** `printCause` of the cause that the kernel counted for. */
   cause: z.string(),
   direction: z.enum(['ingress', 'egress']),
+  hook: z.enum(['host', 'forward', 'prednat', 'untracked']).optional(),
   chain: z.string(),
   packets: z.number(),
   bytes: z.number(),

@@ -42,6 +42,60 @@ test('get: tables, formats and scopes', async () => {
   assert.match((await gingham(['get', '-f', SEED])).out, /^NAMESPACE {3}NAME .*\ndefault {5}allow-backend-to-frontend /)
 })
 
+const HOSTS = `
+{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {name: b-eth0, labels: {host: b}}, spec: {node: node-b, interfaceName: eth0, expectedIPs: [172.16.0.2]}}
+---
+{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {name: b-all}, spec: {node: node-b, interfaceName: "*", profiles: [projectcalico-default-allow]}}
+---
+{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: ssh-only}, spec: {selector: "host == 'b'", ingress: [{action: Allow, protocol: TCP, destination: {ports: [2222]}}]}}
+`
+
+test('host endpoints: get, what apply says of them, why', async () => {
+  const { gingham } = shell()
+  await gingham(['apply', '-f', '-'], WORLD)
+  const applied = await gingham(['apply', '-f', '-'], HOSTS)
+  assert.equal(applied.code, 0, applied.out + applied.err)
+  assert.match(
+    applied.err,
+    /It guards interface eth0 of node 'node-b': what no policy allows is denied, save for the failsafe ports\./,
+  )
+  assert.match(applied.err, /It guards every interface that has no host endpoint of its own of node 'node-b'/)
+  assert.equal((await gingham(['get', 'hep'])).out, 'NAME     NODE     \nb-all    node-b   \nb-eth0   node-b   \n\n')
+  assert.equal(
+    (await gingham(['get', 'heps', '-o', 'wide'])).out,
+    'NAME     NODE     INTERFACE   IPS          PROFILES                      \n' +
+      'b-all    node-b   *                        projectcalico-default-allow   \n' +
+      'b-eth0   node-b   eth0        172.16.0.2                                 \n\n',
+  )
+  const pods = `{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: everything}, spec: {selector: all()}}`
+  assert.match((await gingham(['apply', '-f', '-'], pods)).err, /It governs 2 host endpoints too: b-all and b-eth0\./)
+  await gingham(['delete', 'gnp', 'everything'])
+  const untracked = `{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: raw}, spec: {selector: "!has(host)", doNotTrack: true, applyOnForward: true, ingress: [{action: Allow}]}}`
+  assert.match(
+    (await gingham(['apply', '-f', '-'], untracked)).err,
+    /spec\.doNotTrack: is not asked at HostEndpoint b-all: interfaceName \* is for tracked policy/,
+  )
+  const why = async (...question: string[]) => (await gingham(['why', ...question])).out
+  const denied = await why('192.0.2.7', 'hep/b-eth0', 'tcp/80')
+  assert.match(denied, /^DENIED 192\.0\.2\.7 -> HostEndpoint b-eth0 tcp\/80 \(192\.0\.2\.7 -> 172\.16\.0\.2\)\n/)
+  assert.match(
+    denied,
+    /at HostEndpoint b-eth0 of node node-b: DENIED\n {2}the host's ingress of HostEndpoint b-eth0: DENIED at the end of tier default: its policies select this endpoint/,
+  )
+  assert.match(denied, /near miss {2}GlobalNetworkPolicy ssh-only ingress\[0\]/)
+  assert.match(await why('192.0.2.7', '172.16.0.2', 'tcp/2222'), /^ALLOWED/)
+  assert.match(await why('192.0.2.7', 'hep/b-eth0', 'tcp/22'), /node-b: passes by a failsafe port/)
+  assert.match(
+    await why('hep/b-eth0', '192.0.2.7', 'tcp/443'),
+    /the host's egress of HostEndpoint b-eth0: DENIED: no policy decides and no profile allows this/,
+  )
+  assert.match((await gingham(['why', 'hep/none', '192.0.2.7', 'tcp/1'])).err, /there is no host endpoint none/)
+  assert.match(
+    (await gingham(['why', 'hep/b-all', '192.0.2.7', 'tcp/1'])).err,
+    /the address of host endpoint b-all is not known \(fix: give it expectedIPs\)/,
+  )
+})
+
 test('get: errors', async () => {
   const { gingham } = shell()
   const errors: [string[], string][] = [

@@ -1,5 +1,8 @@
 // The command tree, and one run of it. What the commands do is in their own files; here they are put together.
 import { Command, CommanderError } from 'commander'
+import type { Chosen } from './connect.ts'
+import { addCrdsCommand } from './crds.ts'
+import { addInstallCommands } from './install.ts'
 import { addQuestionCommands } from './question-commands.ts'
 import { addResourceCommands } from './resource-commands.ts'
 import { examples, type Surroundings } from './surroundings.ts'
@@ -11,7 +14,7 @@ export function program(surroundings: Surroundings): Command {
   root
     .description('Networking and network security for Kubernetes and Linux hosts, compatible with Calico.')
     .option('-l, --log-level <level>', 'accepted and not needed')
-    .option('--context <name>', 'accepted and not needed')
+    .option('--context <name>', 'the context of the kubeconfig')
     .option('--allow-version-mismatch', 'accepted and not needed')
     .addHelpText(
       'after',
@@ -22,10 +25,23 @@ export function program(surroundings: Surroundings): Command {
         'gingham status',
       ),
     )
-  addResourceCommands(root, surroundings)
-  addQuestionCommands(root, surroundings)
+  let current: Chosen = {}
+  root.hook('preAction', (_root, command) => {
+    current = command.optsWithGlobals<Chosen>()
+  })
+  const connected: Surroundings = { ...surroundings, connect: () => surroundings.connect(current) }
+  addResourceCommands(root, connected)
+  addQuestionCommands(root, connected)
+  addCrdsCommand(root, surroundings)
+  addInstallCommands(root, surroundings)
+  for (const command of leaves(root)) {
+    command.option('-c, --config <file>', 'where the datastore is (a CalicoAPIConfig file)')
+  }
   return root
 }
+
+const leaves = (command: Command): readonly Command[] =>
+  command.commands.length === 0 ? [command] : command.commands.flatMap(leaves)
 
 /** Runs one command line (without the program's name) and returns the exit code. Bugs throw. */
 export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {

@@ -2,7 +2,7 @@
 import { type Block, decodeBlock } from '../../core/ipam/block.ts'
 import { blocksPrefix } from '../../core/ipam/keys.ts'
 import { FAMILIES } from '../../core/net/addr.ts'
-import { KIND_NAMES, type Resource, type Snapshot, snapshotOf } from '../../core/resources/resource.ts'
+import { KIND_NAMES, type Kind, type Resource, type Snapshot, snapshotOf } from '../../core/resources/resource.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
 import { identify } from '../../io/store/resource-error.ts'
 import { type Store, StoreError } from '../../io/store/store.ts'
@@ -18,7 +18,8 @@ export type World = {
 
 export type Client = {
   readonly resources: ResourceClient
-  read(): Promise<World>
+  /** Everything, or the resources of some kinds. */
+  read(kinds?: readonly Kind[]): Promise<World>
   /** The IPAM blocks of both families. */
   blocks(): Promise<readonly Block[]>
   close(): void
@@ -28,8 +29,8 @@ export function openClient(store: Store): Client {
   const client = new ResourceClient(store)
   return {
     resources: client,
-    async read() {
-      const lists = await Promise.all(KIND_NAMES.map(kind => client.list(kind)))
+    async read(kinds = KIND_NAMES) {
+      const lists = await Promise.all(kinds.map(kind => client.list(kind)))
       return {
         resources: snapshotOf(lists.flatMap(list => list.items as readonly Resource[])),
         revision: Math.max(...lists.map(list => list.revision)),

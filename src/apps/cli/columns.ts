@@ -1,6 +1,8 @@
 // The columns of `get`, kind by kind: the headings, and what stands under them. Calico's kinds have calicoctl's columns.
 import { prefixBase } from '../../core/net/prefix.ts'
+import { clusterPeerText, selectorText } from '../../core/oracle/kubernetes-words.ts'
 import { podNetworks } from '../../core/resources/derive.ts'
+import { SERVICE_NAME_LABEL } from '../../core/resources/kinds/service.ts'
 import {
   find,
   KINDS,
@@ -63,6 +65,15 @@ function asNumber({ spec }: ResourceOf<'Node'>, snapshot: Snapshot): string {
   const config = find(snapshot, 'BGPConfiguration', { name: 'default' })
   return `(${config?.spec.asNumber ?? 64512})`
 }
+
+/** As kubectl shows them: `<none>` for what is not there. */
+const serviceType = ({ spec }: ResourceOf<'Service'>): string => spec.type ?? 'ClusterIP'
+const clusterIp = ({ spec }: ResourceOf<'Service'>): string => spec.clusterIP || '<none>'
+type ShownPort = { readonly port?: number | undefined; readonly protocol?: string | undefined }
+const portsOf = (ports: readonly ShownPort[] | undefined): string =>
+  ports?.length ? ports.map(({ port, protocol = 'TCP' }) => `${port}/${protocol}`).join(',') : '<none>'
+const slicePorts = ({ ports }: ResourceOf<'EndpointSlice'>): string =>
+  ports?.length ? ports.map(({ port }) => port ?? '*').join(',') : '<unset>'
 
 const TABLES: { readonly [K in Kind]: Tables<K> } = {
   NetworkPolicy: tiered,
@@ -135,6 +146,16 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
       NATS: w => joined(w.spec.ipNATs?.map(nat => nat.externalIP)),
     },
   },
+  HostEndpoint: {
+    ps: { NAME: name, NODE: h => h.spec.node ?? '' },
+    wide: {
+      NAME: name,
+      NODE: h => h.spec.node ?? '',
+      INTERFACE: h => h.spec.interfaceName ?? '',
+      IPS: h => joined(h.spec.expectedIPs),
+      PROFILES: h => joined(h.spec.profiles),
+    },
+  },
   BGPConfiguration: {
     ps: {
       NAME: name,
@@ -161,8 +182,46 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
       DATASTOREREADY: c => (c.spec.datastoreReady === undefined ? '' : String(c.spec.datastoreReady)),
     },
   },
+  StagedKubernetesNetworkPolicy: {
+    ps: NAME,
+    wide: { NAME: name, PODSELECTOR: p => selectorText(p.spec.podSelector) },
+  },
+  // As kubectl shows them.
+  KubernetesNetworkPolicy: {
+    ps: { NAME: name, 'POD-SELECTOR': p => selectorText(p.spec.podSelector) || '<none>' },
+    wide: {
+      NAME: name,
+      'POD-SELECTOR': p => selectorText(p.spec.podSelector) || '<none>',
+      TYPES: p => p.spec.policyTypes.join(','),
+    },
+  },
+  KubernetesClusterNetworkPolicy: {
+    ps: { NAME: name, TIER: p => p.spec.tier ?? '', PRIORITY: p => String(p.spec.priority) },
+    wide: {
+      NAME: name,
+      TIER: p => p.spec.tier ?? '',
+      PRIORITY: p => String(p.spec.priority),
+      SUBJECT: p => clusterPeerText(p.spec.subject),
+    },
+  },
   Namespace: { ps: NAME },
   ServiceAccount: { ps: NAME },
+  Service: { ps: { NAME: name, TYPE: serviceType, 'CLUSTER-IP': clusterIp, 'PORT(S)': s => portsOf(s.spec.ports) } },
+  EndpointSlice: {
+    ps: {
+      NAME: name,
+      ADDRESSTYPE: s => s.addressType,
+      PORTS: slicePorts,
+      ENDPOINTS: s => joined(s.endpoints.flatMap(({ addresses }) => addresses)) || '<unset>',
+    },
+    wide: {
+      NAME: name,
+      SERVICE: s => s.metadata.labels?.[SERVICE_NAME_LABEL] ?? '',
+      ADDRESSTYPE: s => s.addressType,
+      PORTS: slicePorts,
+      ENDPOINTS: s => joined(s.endpoints.flatMap(({ addresses }) => addresses)) || '<unset>',
+    },
+  },
   Pod: {
     ps: {
       NAME: name,

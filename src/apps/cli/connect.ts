@@ -2,6 +2,7 @@
 import { connect } from 'node:net'
 import path from 'node:path'
 import { openEmbedded } from '../../io/store/embedded.ts'
+import { readSettings, type Settings, SettingsError } from '../../io/store/settings.ts'
 import { type Client, openClient } from './client.ts'
 import { CommandError } from './terminal.ts'
 
@@ -33,8 +34,33 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTSOCK: 'that is no socket: set GINGHAM_DATASTORE to the socket of the datastore',
 }
 
-/** Opens the embedded datastore. Throws a CommandError at once if nobody is there. */
-export async function connectDatastore(env: Environment): Promise<Client> {
+/** What a command line says of the datastore. */
+export type Chosen = {
+  readonly config?: string | undefined
+  readonly context?: string | undefined
+}
+
+function settingsOf(env: Environment, { config, context }: Chosen): Settings {
+  try {
+    return readSettings({ env, file: config, context })
+  } catch (error) {
+    if (error instanceof SettingsError) throw new CommandError(error.message)
+    throw error
+  }
+}
+
+/** Opens the datastore that settings and environment name. Throws a CommandError at once if nobody is there. */
+export async function connectDatastore(env: Environment, chosen: Chosen = {}): Promise<Client> {
+  const settings = settingsOf(env, chosen)
+  if (settings.type === 'kubernetes') {
+    const { openKubernetes } = await import('../../io/store/open-kubernetes.ts')
+    try {
+      // A person waits: one who asks again does it himself.
+      return openClient(await openKubernetes(settings.source, { attempts: 3 }))
+    } catch (error) {
+      throw new CommandError(`no way to the Kubernetes API server: ${(error as Error).message}`)
+    }
+  }
   const socket = datastoreSocket(env)
   const code = await knock(socket)
   if (code !== undefined) throw new CommandError(`no datastore at ${socket}: ${REASONS[code] ?? code}`)

@@ -29,6 +29,17 @@ const LAB: readonly Resource[] = [
     metadata: { name: 'default' },
     spec: { order: 1000000 },
   }),
+  ...[
+    { name: 'kube-admin', order: 1000 },
+    { name: 'kube-baseline', order: 10000000 },
+  ].map(({ name, order }) =>
+    decoded({
+      apiVersion: 'projectcalico.org/v3',
+      kind: 'Tier',
+      metadata: { name },
+      spec: { order, defaultAction: 'Pass' },
+    }),
+  ),
   ...NAMESPACES.map(name => decoded({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })),
   ...NAMESPACES.flatMap((namespace, i) =>
     ROLES.map((role, j) =>
@@ -118,5 +129,31 @@ test('ports-and-ping', () => {
     'client backend icmp/0': false,
     '192.0.2.1 backend icmp': false,
     'prod/client backend icmp': false,
+  })
+})
+
+test('kubernetes-network-policy', () => {
+  check('kubernetes-network-policy.yaml', {
+    'prod/frontend prod/backend tcp/http': true,
+    'frontend prod/backend tcp/http': true,
+    'prod/client prod/backend tcp/http': false,
+    'prod/frontend prod/backend tcp/80': false,
+    'prod/frontend prod/backend icmp': false,
+    'frontend prod/db tcp/80': false,
+    '192.0.2.1 prod/backend tcp/http': false,
+    'prod/client client tcp/80': true,
+    'client backend tcp/80': true,
+  })
+})
+
+test('cluster-network-policy', () => {
+  check('cluster-network-policy.yaml', {
+    'client db tcp/5432': false,
+    'prod/client db tcp/5432': false,
+    'backend db tcp/5432': true,
+    'client prod/frontend tcp/80': false,
+    'prod/client prod/frontend tcp/80': true,
+    'prod/client frontend tcp/80': true,
+    '192.0.2.1 prod/frontend tcp/80': true,
   })
 })

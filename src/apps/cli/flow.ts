@@ -3,6 +3,7 @@ import { type Addr, FAMILIES, type Family, familyOf, parseAddr } from '../../cor
 import type { Packet } from '../../core/net/packet.ts'
 import { prefixBase } from '../../core/net/prefix.ts'
 import { hasPorts, PROTOCOL_NUMBERS, protocolNumber } from '../../core/net/protocol.ts'
+import { nodeAddresses } from '../../core/oracle/decide-flow.ts'
 import { find, ofKind, type Snapshot, type WorkloadEndpoint } from '../../core/resources/resource.ts'
 import { CommandError } from './terminal.ts'
 
@@ -18,7 +19,7 @@ const workloadName = ({ metadata, spec }: WorkloadEndpoint): string =>
 
 const addressesOf = ({ spec }: WorkloadEndpoint): Addr[] => (spec.ipNetworks ?? []).map(prefixBase)
 
-/** `default/web`, `web` (in the namespace given), `10.0.0.1`. Takes the derived snapshot. */
+/** `default/web`, `web` (in the namespace given), `hep/eth0-of-a`, `10.0.0.1`. Takes the derived snapshot. */
 export function findEnd(text: string, resources: Snapshot, namespace: string): End {
   const endpoints = [...ofKind(resources, 'WorkloadEndpoint')]
   const addr = parseAddr(text)
@@ -26,6 +27,7 @@ export function findEnd(text: string, resources: Snapshot, namespace: string): E
     const endpoint = endpoints.find(candidate => addressesOf(candidate).includes(addr))
     return { text, addrs: [addr], endpoint }
   }
+  if (text.startsWith('hep/')) return hostEnd(text, resources)
   const wanted = text.includes('/') ? text : `${namespace}/${text}`
   const endpoint = endpoints.find(candidate => workloadName(candidate) === wanted)
   if (endpoint) {
@@ -40,6 +42,25 @@ export function findEnd(text: string, resources: Snapshot, namespace: string): E
   const near = endpoints.map(workloadName).filter(known => known.endsWith(`/${name}`))
   const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : 'see gingham get pods -A'
   throw new CommandError(`there is no pod ${wanted} (${hint})`)
+}
+
+/** `namespace/name` of the service whose own address this is. */
+export function serviceWithAddress(text: string, resources: Snapshot): string | undefined {
+  const addr = parseAddr(text)
+  const found = [...ofKind(resources, 'Service')].find(({ spec }) =>
+    [spec.clusterIP ?? '', ...(spec.clusterIPs ?? [])].some(own => addr !== undefined && parseAddr(own) === addr),
+  )
+  return found && `${found.metadata.namespace}/${found.metadata.name}`
+}
+
+function hostEnd(text: string, resources: Snapshot): End {
+  const name = text.slice('hep/'.length)
+  const host = find(resources, 'HostEndpoint', { name })
+  if (!host) throw new CommandError(`there is no host endpoint ${name} (see gingham get heps)`)
+  const { expectedIPs = [], node = '', interfaceName } = host.spec
+  const addrs = expectedIPs.length > 0 ? expectedIPs : interfaceName === '*' ? nodeAddresses(resources, node) : []
+  if (addrs.length > 0) return { text, addrs, endpoint: undefined }
+  throw new CommandError(`the address of host endpoint ${name} is not known (fix: give it expectedIPs)`)
 }
 
 /** What is to be carried: a protocol with a port or a port's name, ICMP with type and code. */

@@ -1,6 +1,6 @@
 // get: resources as tables, YAML, JSON or names. What follows from Kubernetes objects (endpoints of pods, profiles of
 // namespaces) is shown like anything else.
-import { type ResourceKey, resourceKey } from '../../core/resources/cause.ts'
+import { type ResourceKey, resourceKey, splitKey } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
 import { findKind, KINDS, type Kind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { notFound } from '../../io/store/resource-error.ts'
@@ -40,6 +40,17 @@ export function checkScope(kind: Kind, { namespace, allNamespaces }: Omit<GetOpt
   if (!KINDS[kind].namespaced && (namespace !== undefined || allNamespaces)) throw refuse(`${kind} is not namespaced`)
 }
 
+/** What else is read to show a kind: what it follows from, and what its columns tell of. */
+const BESIDES: { readonly [kind in Kind]?: readonly Kind[] } = {
+  WorkloadEndpoint: ['Pod'],
+  Profile: ['Namespace', 'ServiceAccount'],
+  Node: ['BGPConfiguration'],
+}
+
+const neededFor = (kinds: readonly Kind[]): readonly Kind[] => [
+  ...new Set(kinds.flatMap(kind => [kind, ...(BESIDES[kind] ?? [])])),
+]
+
 export async function get(target: Target, context: GetContext): Promise<void> {
   const { client, terminal, options } = context
   const format = FORMATS.find(known => known === options.output)
@@ -51,7 +62,8 @@ export async function get(target: Target, context: GetContext): Promise<void> {
       throw fail('cannot use --all-namespace flag for getting a single resource')
     }
   }
-  const { resources, revision, problems } = await client.read()
+  const kinds = 'keys' in target ? target.keys.map(key => splitKey(key).kind as Kind) : [kindOf(target.kind)]
+  const { resources, revision, problems } = await client.read(neededFor(kinds))
   const snapshot = derived(resources)
   if ('keys' in target) {
     printFound(target.keys, { format, snapshot, showNamespace: true, terminal })

@@ -1,7 +1,14 @@
 // From what the user wrote to what is to be written: decoded, with its namespace, without duplicates, or the mistakes.
 import type { Problem } from '../../core/base/problem.ts'
 import { printKey, type ResourceKey } from '../../core/resources/cause.ts'
-import { decodeResource, KIND_NAMES, KINDS, type Kind, keyOf, type Resource } from '../../core/resources/resource.ts'
+import {
+  decodeResource,
+  KINDS,
+  type Kind,
+  keyOf,
+  kindOfDocument,
+  type Resource,
+} from '../../core/resources/resource.ts'
 import { unsupported } from '../../core/resources/unsupported.ts'
 import { type InputDocument, type Inputs, type Mistake, mistakesOf } from './input.ts'
 
@@ -24,11 +31,17 @@ const WRITE_ORDER: readonly Kind[] = [
   'NetworkSet',
   'GlobalNetworkSet',
   'Profile',
+  'Service',
+  'EndpointSlice',
+  'KubernetesClusterNetworkPolicy',
   'GlobalNetworkPolicy',
   'NetworkPolicy',
   'StagedGlobalNetworkPolicy',
   'StagedNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
+  'KubernetesNetworkPolicy',
   'WorkloadEndpoint',
+  'HostEndpoint',
   'Pod',
 ]
 
@@ -39,8 +52,8 @@ type Head = { readonly kind: Kind; readonly namespace: string | undefined; reado
 
 /** Kind and name of a document that need not be valid; undefined if its kind is none. */
 export function headOf(value: unknown): Head | undefined {
-  const { kind, metadata } = value as { kind?: unknown; metadata?: { name?: unknown; namespace?: unknown } }
-  const known = KIND_NAMES.find(name => name === kind)
+  const { metadata } = value as { metadata?: { name?: unknown; namespace?: unknown } }
+  const known = kindOfDocument(value as Readonly<Record<string, unknown>>)
   if (!known) return undefined
   const text = (field: unknown): string | undefined => (typeof field === 'string' && field !== '' ? field : undefined)
   return { kind: known, namespace: text(metadata?.namespace), name: text(metadata?.name) }

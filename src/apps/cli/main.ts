@@ -1,8 +1,9 @@
 // The command line: standard streams, the environment, and the exit code.
+
+import { VERSION } from '../../core/base/version.ts'
 import { connectAgents } from './agents.ts'
 import { run } from './cli.ts'
 import { connectDatastore, runDirectory } from './connect.ts'
-import { VERSION } from './version.ts'
 
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -16,7 +17,7 @@ process.exitCode = await run(process.argv.slice(2), {
     err: text => void process.stderr.write(text),
     stdin: process.stdin,
   },
-  connect: () => connectDatastore(process.env),
+  connect: chosen => connectDatastore(process.env, chosen),
   agents: connectAgents(runDirectory(process.env)),
   version: VERSION,
 })

@@ -1,7 +1,7 @@
 // Resources as YAML and JSON the way calicoctl prints them: YAML with sorted keys and the quoting of YAML 1.1 (where `yes`
 // and `1:20` mean something else), JSON in the order of Calico's types with Go's escapes. One object stands bare.
 import { stringify } from 'yaml'
-import { KINDS, type Kind, type Resource } from '../../core/resources/resource.ts'
+import { documentKind, documentOf, KINDS, type Kind, type Resource } from '../../core/resources/resource.ts'
 
 /** What is asked for: all resources of a kind, or some by name. */
 export type Output =
@@ -9,12 +9,13 @@ export type Output =
   | { readonly kind: 'named'; readonly resources: readonly Resource[] }
 
 function document(output: Output): unknown {
-  if (output.kind === 'named') return output.resources.length === 1 ? output.resources[0] : output.resources
+  const documents = output.resources.map(documentOf)
+  if (output.kind === 'named') return documents.length === 1 ? documents[0] : documents
   return {
-    kind: `${output.of}List`,
+    kind: `${documentKind(output.of)}List`,
     apiVersion: KINDS[output.of].apiVersion,
     metadata: { resourceVersion: String(output.revision) },
-    items: output.resources,
+    items: documents,
   }
 }
 
@@ -36,7 +37,7 @@ export function printNames(resources: readonly Resource[]): string {
   return resources
     .map(({ kind, apiVersion, metadata }) => {
       const [group, version] = apiVersion.split('/')
-      return `${kind.toLowerCase()}${version === undefined ? '' : `.${group}`}/${metadata.name}\n`
+      return `${documentKind(kind).toLowerCase()}${version === undefined ? '' : `.${group}`}/${metadata.name}\n`
     })
     .join('')
 }

@@ -1,10 +1,12 @@
 // why, status, ipam, version: their flags and help.
 import { type Command, CommanderError, InvalidArgumentError } from 'commander'
 import { find } from '../../core/resources/resource.ts'
+import { readInputs } from './input.ts'
 import { ipamShow } from './ipam.ts'
 import { readStatus } from './read-status.ts'
 import { examples, type Surroundings, withClient } from './surroundings.ts'
 import { CommandError } from './terminal.ts'
+import { tryScenario } from './try.ts'
 import { why } from './why.ts'
 
 function port(text: string): number {
@@ -55,6 +57,22 @@ ${examples(
     })
 
   root
+    .command('try <files...>')
+    .description('say what policies in files would decide, without a cluster')
+    .option('-R, --recursive', 'directories of directories too', false)
+    .addHelpText(
+      'after',
+      `
+The files hold resources, and documents of kind Expect with flows, which are judged by what stands before them. Exit code 1
+if one goes otherwise than expected. See examples/worked.
+${examples('gingham try examples/worked', 'gingham try pods.yaml policies.yaml expected.yaml')}`,
+    )
+    .action(async (files: readonly string[], { recursive }: { recursive: boolean }) => {
+      const inputs = await readInputs(files, { recursive, stdin: terminal.stdin })
+      if (!tryScenario(inputs, terminal)) throw new CommanderError(1, 'gingham.unexpected', '')
+    })
+
+  root
     .command('status')
     .description('say how every node is, what is wrong, and what to do about it')
     .addHelpText(
@@ -93,7 +111,7 @@ ${examples(
     .action(async ({ client: only }: { client?: boolean }) => {
       terminal.out(`Client Version:    v${version}\n`)
       if (only) return
-      const { resources } = await withClient(surroundings, client => client.read())
+      const { resources } = await withClient(surroundings, client => client.read(['ClusterInformation']))
       const cluster = find(resources, 'ClusterInformation', { name: 'default' })?.spec
       terminal.out(
         `Cluster Version:   ${cluster?.calicoVersion ?? ''}\nCluster Type:      ${cluster?.clusterType ?? ''}\n`,

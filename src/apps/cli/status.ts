@@ -23,6 +23,10 @@ const CURES: readonly (readonly [problem: RegExp, fix: string])[] = [
   [/ has no BGP address /, 'give the Node spec.bgp.ipv4Address or ipv6Address'],
   [/ denies all: /, 'apply it corrected; it lets nothing through until then'],
   [/ is not valid: /, 'apply it corrected; its last valid version stays in force'],
+  [
+    /, past the budget of /,
+    'it is correct, and slower by each part: say the same in fewer rules about everybody, or about fewer peers',
+  ],
   [/^writing the policy table failed/, 'read the agent log; the agent keeps trying'],
 ]
 

@@ -1,15 +1,16 @@
 // What commands may touch, and the flags and steps that they share.
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { StoreError } from '../../io/store/store.ts'
 import type { Agents } from './agents.ts'
 import type { Client } from './client.ts'
+import type { Chosen } from './connect.ts'
 import { type Inputs, readInputs } from './input.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
 export type Surroundings = {
   readonly terminal: Terminal
   /** Opens the datastore; throws a CommandError if there is none. */
-  readonly connect: () => Promise<Client>
+  readonly connect: (chosen?: Chosen) => Promise<Client>
   readonly agents: Agents
   readonly version: string
 }
@@ -54,7 +55,6 @@ export const withFiles = (command: Command): Command =>
     .option('-R, --recursive', 'go into the directories of a directory')
     .option('--skip-empty', 'an input without resources is no error')
     .option('-n, --namespace <namespace>', 'namespace of resources that name none (default)')
-    .addOption(new Option('-c, --config <file>', 'accepted and not needed').hideHelp())
 
 /** What -f leads to; undefined if that is nothing and nothing is fine. Throws if there is no -f. */
 export async function inputsOf(

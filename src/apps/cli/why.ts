@@ -1,14 +1,14 @@
 // why SRC DST SERVICE: the verdict, the reason, the near miss, and what the kernel itself has counted for that reason.
 import type { Family } from '../../core/net/addr.ts'
-import { decide } from '../../core/oracle/decide.ts'
-import type { Decision, DirectionDecision } from '../../core/oracle/decision.ts'
+import { decideFlow, directionsOf, type FlowDecision, stagedChanges } from '../../core/oracle/decide-flow.ts'
+import type { DirectionDecision } from '../../core/oracle/decision.ts'
 import { explainDecision, explainStaged } from '../../core/oracle/explain-decision.ts'
 import { printCause } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
 import type { Snapshot } from '../../core/resources/resource.ts'
 import type { Agents } from './agents.ts'
 import type { Client } from './client.ts'
-import { findEnd, packetsOf, parseService } from './flow.ts'
+import { findEnd, packetsOf, parseService, serviceWithAddress } from './flow.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
 export type WhyOptions = {
@@ -54,10 +54,16 @@ export async function why(question: Question, { client, agents, terminal, option
   const packets = packetsOf(source, destination, { service: parseService(question.service), ...options })
   const answers = await Promise.all(
     packets.map(async (packet): Promise<Answer> => {
-      const [decision, staged] = [decide(resources, packet), decide(resources, packet, 'staged')]
+      const [decision, staged] = [decideFlow(resources, packet), decideFlow(resources, packet, 'staged')]
       return { decision, staged, kernel: await gather(decision, staged, { snapshot, agents }) }
     }),
   )
+  const service = serviceWithAddress(question.destination, snapshot)
+  if (service !== undefined) {
+    terminal.err(
+      `note: ${question.destination} is the address of service ${service}. It becomes that of an endpoint before policies are asked: ask about that one\n`,
+    )
+  }
   for (const problem of problems) terminal.err(`warning: not considered, as it cannot be read: ${problem}\n`)
   if (options.output === 'json') {
     const told = answers.map(({ decision, staged, kernel }) => {
@@ -71,29 +77,32 @@ export async function why(question: Question, { client, agents, terminal, option
 }
 
 /** A decision, what it would be if the staged policies were enforced, and what the kernel counted for both. */
-type Answer = { readonly decision: Decision; readonly staged: Decision; readonly kernel: readonly Evidence[] }
+type Answer = { readonly decision: FlowDecision; readonly staged: FlowDecision; readonly kernel: readonly Evidence[] }
 
 type Place = { readonly snapshot: Snapshot; readonly agents: Agents }
 
-async function gather(decision: Decision, staged: Decision, { snapshot, agents }: Place): Promise<Evidence[]> {
-  const asked = (['egress', 'ingress'] as const).flatMap(direction => {
-    const [now, then] = [decision[direction], staged[direction]]
-    if (!now || !then) return []
-    const [cause, wouldBe] = [printCause(now.cause), printCause(then.cause)]
-    const { endpoint } = now
+async function gather(decision: FlowDecision, staged: FlowDecision, { snapshot, agents }: Place): Promise<Evidence[]> {
+  const wouldBe = new Map(stagedChanges(decision, staged))
+  const asked = directionsOf(decision).flatMap(now => {
+    const then = wouldBe.get(now)
+    const { endpoint, direction, hook, cause } = now
+    const at = { endpoint, direction, hook }
     return [
-      { endpoint, direction, cause },
-      ...(cause === wouldBe ? [] : [{ endpoint, direction, cause: STAGED + wouldBe }]),
+      { ...at, cause: printCause(cause) },
+      ...(then === undefined ? [] : [{ ...at, cause: STAGED + printCause(then.cause) }]),
     ]
   })
   return Promise.all(
-    asked.map(async ({ endpoint, direction, cause }) => {
+    asked.map(async ({ endpoint, direction, hook, cause }) => {
       const resource = snapshot.get(endpoint)
-      const node = (resource?.kind === 'WorkloadEndpoint' && resource.spec.node) || '?'
+      const isEndpoint = resource?.kind === 'WorkloadEndpoint' || resource?.kind === 'HostEndpoint'
+      const node = (isEndpoint && resource.spec.node) || '?'
       const base = { direction, node, cause }
       const counters = await agents.counters(node)
       if (!counters.ok) return { ...base, missing: counters.why }
-      const mine = counters.value.filter(outcome => outcome.cause === base.cause && outcome.direction === direction)
+      const mine = counters.value.filter(
+        outcome => outcome.cause === base.cause && outcome.direction === direction && outcome.hook === hook,
+      )
       if (mine.length === 0) return { ...base, missing: 'the kernel has no counter for this cause' }
       const sum = (field: 'packets' | 'bytes'): number => mine.reduce((total, outcome) => total + outcome[field], 0)
       return { ...base, packets: sum('packets'), bytes: sum('bytes') }
@@ -113,7 +122,10 @@ function printEvidence(evidence: readonly Evidence[]): string[] {
 /** What decided, without addresses: two families often say the same. */
 const essence = ({ decision, staged }: Answer): string =>
   JSON.stringify(
-    [decision, staged].map(d => [d.verdict, ...[d.egress, d.ingress].map(of => of && printCause(of.cause))]),
+    [decision, staged].map(d => [
+      d.verdict,
+      ...directionsOf(d).map(of => [of.direction, of.hook, printCause(of.cause)]),
+    ]),
   )
 
 function printAnswers(answers: readonly Answer[]): string {

@@ -101,7 +101,7 @@ metadata: {name: s}
 spec:
   ingress:
   - action: Allow
-    source: {services: {name: x}}
+    http: {methods: [GET]}
 ---
 apiVersion: projectcalico.org/v3
 kind: Tier
@@ -114,10 +114,7 @@ metadata: {name: good}
   const lines = refused.err.trimEnd().split('\n')
   assert.equal(lines.length, 5)
   assert.match(lines[0]!, /bad\.yaml:18:13: spec\.ingress\[0\]\.action: must be one of Allow, Deny, Log, Pass/)
-  assert.match(
-    lines[1]!,
-    /bad\.yaml:27:14: spec\.ingress\[0\]\.source\.services: matching services is not supported yet/,
-  )
+  assert.match(lines[1]!, /bad\.yaml:27:5: spec\.ingress\[0\]\.http: matching HTTP is not supported/)
   assert.match(lines[2]!, /bad\.yaml:31:18: metadata\.name: Tier good is given twice, first at .*bad\.yaml:3 /)
   assert.match(lines[3]!, /bad\.yaml:9:9: spec\.tier: resource does not exist: Tier\(nowhere\) \(fix: /)
   assert.equal(lines[4], 'Error: failed to execute command: 4 mistakes, nothing was written')
@@ -158,7 +155,54 @@ spec:
   ])
 })
 
-test('what has no effect yet is told, what would cut pods off is refused, and kinds of Kubernetes are not taken for ours', async () => {
+test('services: what is applied says whom it means, a rule that means nobody is told', async () => {
+  const { gingham } = shell()
+  await gingham(['apply', '-f', '-'], WORLD)
+  const policy = `apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: p}
+spec:
+  selector: role == 'backend'
+  egress:
+  - action: Allow
+    destination: {services: {name: web}}
+`
+  const nobody =
+    'spec.egress[0].destination.services: there is no service default/web at present, so that this matches nothing'
+  assert.ok((await gingham(['apply', '-f', '-'], policy)).err.includes(nobody))
+  const service = `apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.1, selector: {role: frontend}, ports: [{port: 80}]}
+`
+  const applied = await gingham(['apply', '-f', '-'], service)
+  assert.match(applied.err, /^Service 'web' created in namespace 'default'\. Policies that name it mean its endpoints/)
+  assert.match(
+    applied.err,
+    /warning: .*: spec\.selector: has no endpoints: .* label kubernetes\.io\/service-name: web\)/,
+  )
+  assert.match((await gingham(['apply', '-f', '-'], policy)).err, /service default\/web has no endpoints at present/)
+  const slice = `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1]}]
+ports: [{port: 8080}]
+`
+  assert.match((await gingham(['apply', '-f', '-'], slice)).err, /It gives service 'web' 1 endpoint on TCP 8080\.\n$/)
+  assert.ok(!(await gingham(['apply', '-f', '-'], policy)).err.includes('warning'))
+  assert.match((await gingham(['get', 'svc'])).out, /\nweb +ClusterIP +10\.96\.0\.1 +80\/TCP/)
+  assert.match((await gingham(['get', 'endpointslices', '-o', 'wide'])).out, /\nweb-1 +web +IPv4 +8080 +10\.0\.0\.1/)
+  const allowed = await gingham(['why', 'backend', 'frontend', 'tcp/8080'])
+  assert.match(allowed.out, /egress of default\/backend: allowed by NetworkPolicy default\/p egress\[0\] Allow/)
+  const denied = await gingham(['why', 'backend', 'frontend', 'tcp/80'])
+  assert.match(denied.out, /but service default\/web serves on tcp\/8080 only/)
+  const virtual = await gingham(['why', 'backend', '10.96.0.1', 'tcp/80'])
+  assert.match(virtual.err, /^note: 10\.96\.0\.1 is the address of service default\/web\./)
+  assert.equal((await gingham(['delete', '-f', '-'], slice)).code, 0)
+})
+
+test('what has no effect yet is told, what would cut pods off is refused', async () => {
   const { gingham } = shell()
   const pod = (more: string): string =>
     `apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations: {${more}}\nspec: {nodeName: node-a}\n`
@@ -177,17 +221,6 @@ test('what has no effect yet is told, what would cut pods off is refused, and ki
   assert.equal(pool.code, 1)
   assert.match(pool.err, /spec\.vxlanMode: .* not routed between nodes \(fix: set vxlanMode: Never/)
   assert.match(pool.err, /nothing was written/)
-
-  // A policy of Kubernetes neither becomes one of Calico nor stands for it when it is deleted.
-  await gingham(['apply', '-f', '-'], v3('NetworkPolicy', ''))
-  const theirs =
-    'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: default}\nspec: {podSelector: {}}\n'
-  for (const verb of ['apply', 'delete', 'get']) {
-    const { code, err } = await gingham([verb, '-f', '-'], theirs)
-    assert.equal(code, 1, verb)
-    assert.match(err, /Kubernetes' own NetworkPolicy \(networking\.k8s\.io\/v1\) is not supported yet/)
-  }
-  assert.match((await gingham(['get', 'networkpolicy'])).out, /\ndefault /)
 })
 
 test('a pod keeps its addresses when it is applied without them', async () => {

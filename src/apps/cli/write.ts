@@ -6,6 +6,7 @@ import { type ResourceKey, resourceKey, splitKey } from '../../core/resources/ca
 import { derived } from '../../core/resources/derive.ts'
 import {
   checkKind,
+  documentKind,
   find,
   KINDS,
   type Kind,
@@ -57,14 +58,16 @@ function conclude(
   errors: readonly { kind: Kind; text: string }[],
   terminal: Terminal,
 ): void {
-  const kinds = new Set<string>([...handled, ...errors.map(({ kind }) => kind)])
+  const kinds = new Set<string>([...handled, ...errors.map(({ kind }) => kind)].map(documentKind))
   const texts = errors.map(({ text }) => text)
   const total = handled.length + errors.length
   if (action === 'delete') {
     if (handled.length > 0)
-      terminal.out(`Successfully deleted ${handled.length} ${quoted(new Set(handled))}resource(s)\n`)
+      terminal.out(`Successfully deleted ${handled.length} ${quoted(new Set(handled.map(documentKind)))}resource(s)\n`)
     if (errors.length > 0)
-      throw new CommandError(errors.map(e => `Failed to delete '${e.kind}' resource: ${e.text}`).join('\n'))
+      throw new CommandError(
+        errors.map(e => `Failed to delete '${documentKind(e.kind)}' resource: ${e.text}`).join('\n'),
+      )
     return
   }
   if (errors.length === 0) {

@@ -22,6 +22,10 @@ export type AgentStatus = {
 export type OutcomeCounter = { readonly cause: string; readonly direction: string; readonly packets: number }
 
 export const agentSocket = (run: string, node: string): string => path.join(run, 'agents', `${node}.sock`)
+/** The agents' sockets by node. */
+export type AgentSockets = ReadonlyMap<string, string>
+export const agentSockets = (run: string): AgentSockets =>
+  new Map(NODES.map(({ name }) => [name, agentSocket(run, name)]))
 export const datastoreSocket = (run: string): string => path.join(run, 'datastore.sock')
 
 /** Starts the datastore's server; its clients wait for it by themselves. */
@@ -73,10 +77,10 @@ export const readStatus = (run: string, node: string): Promise<AgentStatus | und
   get<AgentStatus>(agentSocket(run, node), '/status')
 
 /** Packets counted so far, by node, direction and cause. */
-export async function readCounters(run: string): Promise<Map<string, number>> {
+export async function readCounters(agents: AgentSockets): Promise<Map<string, number>> {
   const counted = new Map<string, number>()
-  for (const { name } of NODES) {
-    const answer = await get<{ outcomes: readonly OutcomeCounter[] }>(agentSocket(run, name), '/counters')
+  for (const [name, socket] of agents) {
+    const answer = await get<{ outcomes: readonly OutcomeCounter[] }>(socket, '/counters')
     for (const { cause, direction, packets } of answer?.outcomes ?? []) {
       const key = counterKey(name, direction, cause)
       counted.set(key, (counted.get(key) ?? 0) + packets)
@@ -88,15 +92,23 @@ export async function readCounters(run: string): Promise<Map<string, number>> {
 export const counterKey = (node: string, direction: string, cause: string): string => `${node} ${direction} ${cause}`
 
 /** Waits until every node's agent says that something holds; the error names the nodes for which it does not. */
-export async function waitForAgents(run: string, what: string, holds: (status: AgentStatus) => boolean): Promise<void> {
+export async function waitForAgents(
+  agents: AgentSockets,
+  what: string,
+  holds: (status: AgentStatus) => boolean,
+): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   for (;;) {
-    const all = await Promise.all(NODES.map(async ({ name }) => ({ name, status: await readStatus(run, name) })))
+    const asked = [...agents].map(async ([name, socket]) => ({
+      name,
+      status: await get<AgentStatus>(socket, '/status'),
+    }))
+    const all = await Promise.all(asked)
     const missing = all.filter(({ status }) => status === undefined || !holds(status))
     if (missing.length === 0) return
     if (performance.now() > deadline) {
       const said = missing.map(({ name, status }) => `${name}: ${JSON.stringify(status ?? 'no answer')}`)
-      throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s. ${said.join('; ')}. Logs are in ${run}/log.`)
+      throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s. ${said.join('; ')}`)
     }
     await delay(50)
   }

@@ -4,12 +4,13 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { derived } from '../../core/resources/derive.ts'
 import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
-import { Bird } from '../../io/bird/bird.ts'
+import type { Bird } from '../../io/bird/bird.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
 import { RESOURCE_PREFIXES, readSnapshot } from '../../io/store/resource-watch.ts'
 import type { Store } from '../../io/store/store.ts'
 import {
   agentSocket,
+  agentSockets,
   datastoreSocket,
   readCounters,
   readText,
@@ -20,10 +21,10 @@ import {
 import { example, ginghamOk, ROOT, type Said } from './commands.ts'
 import type { Probe } from './matrix.ts'
 import { lastLines, type Part } from './part.ts'
-import { NODES, names, RACKS } from './plan.ts'
+import { NODES, RACKS } from './plan.ts'
 import { installPlugin, type LabPod, Pods, type WiredPod } from './pods.ts'
 import { judge, type Observation, Prober } from './probing.ts'
-import { renderRouter } from './router.ts'
+import { startRouter } from './router.ts'
 import type { RunFolder } from './run-folder.ts'
 import type { Steps } from './terminal.ts'
 import { buildTopology } from './topology.ts'
@@ -75,13 +76,7 @@ export class Lab {
       return `${NODES.map(n => n.name).join(', ')} in ${RACKS.length} racks behind a router`
     })
     await this.#steps.step('router', async () => {
-      const command = ['ip', 'netns', 'exec', names(prefix).router, 'bird']
-      this.#router = new Bird({
-        folder: folder.folder('router'),
-        command,
-        onTrouble: w => this.#steps.say(`router: ${w}`),
-      })
-      await this.#router.apply(renderRouter())
+      this.#router = await startRouter(folder, prefix, w => this.#steps.say(`router: ${w}`))
       return 'BIRD as the top-of-rack router, AS 65000'
     })
     await this.#steps.step('datastore', async () => {
@@ -96,7 +91,7 @@ export class Lab {
     })
     await this.#steps.step('agents', async () => {
       for (const { name } of NODES) this.#agents.set(name, startAgent(folder, prefix, name, this.#agentArgs))
-      await waitForAgents(this.run, 'the agents are ready', status => status.ready)
+      await waitForAgents(agentSockets(this.run), 'the agents are ready', status => status.ready)
       return 'one on each node, each with its own BIRD'
     })
     await this.#steps.step('resources', async () => {
@@ -108,7 +103,7 @@ export class Lab {
     await this.#steps.step('routes', async () => {
       // Each node hears of the other nodes' blocks, one of each family.
       const others = NODES.length - 1
-      await waitForAgents(this.run, 'BGP sessions are established and routes have come', ({ bgp }) => {
+      await waitForAgents(agentSockets(this.run), 'BGP sessions are established and routes have come', ({ bgp }) => {
         const peers = bgp?.peers ?? []
         return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
       })
@@ -142,7 +137,11 @@ export class Lab {
   async settled(): Promise<void> {
     const lists = await Promise.all(RESOURCE_PREFIXES.map(prefix => this.store.list(prefix)))
     const revision = Math.max(...lists.flatMap(l => l.entries.map(e => e.modRevision)))
-    await waitForAgents(this.run, `revision ${revision} is enforced`, s => s.dataplane.programmedRevision >= revision)
+    await waitForAgents(
+      agentSockets(this.run),
+      `revision ${revision} is enforced`,
+      s => s.dataplane.programmedRevision >= revision,
+    )
   }
 
   /** Runs `bin/gingham` with a file and waits until every node enforces the outcome. */
@@ -152,12 +151,19 @@ export class Lab {
     return said
   }
 
+  /** The same for a file that only adds, with the command and its words. */
+  async create(file: string): Promise<{ readonly command: string; readonly said: string }> {
+    const { stdout, stderr } = await this.use('create', file)
+    return { command: 'bin/gingham create', said: `${stdout.trim()}\n${stderr.trim()}` }
+  }
+
   /** Probes everything, judged by the oracle and by the counters of the kernel. */
   async probe(): Promise<Probe[]> {
     const snapshot = await this.snapshot()
-    const before = await readCounters(this.run)
+    const agents = agentSockets(this.run)
+    const before = await readCounters(agents)
     const observations = await this.observe()
-    const after = await readCounters(this.run)
+    const after = await readCounters(agents)
     return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
   }
 

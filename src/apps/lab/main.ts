@@ -2,6 +2,8 @@
 // its run folder first, and whatever way it ends, it takes all of it away again.
 import path from 'node:path'
 import { example, ROOT } from './commands.ts'
+import { BuildError } from './kubernetes/build.ts'
+import { KubernetesLab, kubernetesHints } from './kubernetes/lab.ts'
 import { Lab } from './lab.ts'
 import { type Probe, printMatrix, summarise } from './matrix.ts'
 import { type LabOptions, parseOptions } from './options.ts'
@@ -19,8 +21,18 @@ const LEAST_SHARE = 0.3
 
 const indent = (text: string): string => text.trim().replace(/^/gm, '    ')
 
+/** What is shown of a lab, whatever it is made of. */
+type Shown = {
+  build(): Promise<void>
+  /** Every pod to every other, judged. */
+  probe(): Promise<Probe[]>
+  /** Creates what a file says and waits until it is enforced; the command, and what it said. */
+  create(file: string): Promise<{ readonly command: string; readonly said: string }>
+  stop(): Promise<void>
+}
+
 /** Builds the lab, shows what the policy does to packets; the exit code. */
-async function show(lab: Lab): Promise<number> {
+async function show(lab: Shown): Promise<number> {
   await lab.build()
   await steps.step('probes without policy', async () => {
     const { probes, denied } = summarise(await lab.probe())
@@ -28,8 +40,8 @@ async function show(lab: Lab): Promise<number> {
     return `${probes} between all pods, TCP, UDP and ICMP, both families: all get through`
   })
   await steps.step('policy', async () => {
-    const said = await lab.use('create', example(POLICY))
-    return `bin/gingham create -f examples/${POLICY}\n${indent(said.stdout)}\n${indent(said.stderr)}`
+    const { command, said } = await lab.create(example(POLICY))
+    return `${command} -f examples/${POLICY}\n${indent(said)}`
   })
   let probes: Probe[] = []
   await steps.step('probes with the policy', async () => {
@@ -43,7 +55,13 @@ async function show(lab: Lab): Promise<number> {
   return differences > 0 || lopsided ? 1 : 0
 }
 
+const STAYS = 'The lab stays up. Ctrl-C ends it and leaves nothing behind.\n'
+
 function printNext(options: LabOptions): void {
+  if (options.kubernetes) {
+    print(`${kubernetesHints(options)}\n${STAYS}`)
+    return
+  }
   const bin = path.join(ROOT, 'bin/gingham')
   const tool = options.run === parseDefaults().run ? bin : `GINGHAM_RUN=${options.run} ${bin}`
   const node = names(options.prefix).node('node-a')
@@ -56,8 +74,7 @@ function printNext(options: LabOptions): void {
   ip netns exec ${node} nft list table inet gingham
   ip netns exec ${node} ip route
 
-The lab stays up. Ctrl-C ends it and leaves nothing behind.
-`)
+${STAYS}`)
 }
 
 function parseDefaults(): LabOptions {
@@ -80,7 +97,7 @@ async function run(options: LabOptions): Promise<number> {
   const folder = await RunFolder.claim(options.run, options.prefix, pid =>
     steps.say(`cleaning up after a dead lab (process ${pid})`),
   )
-  const lab = new Lab(folder, options.prefix, steps)
+  const lab = options.kubernetes ? new KubernetesLab(folder, options, steps) : new Lab(folder, options.prefix, steps)
   try {
     const showing = show(lab)
     // After a signal the folder takes no more entries, so that the building stops at its next step; nobody hears it then.
@@ -107,7 +124,7 @@ try {
   process.exitCode = await run(options)
 } catch (error) {
   process.stderr.write(
-    `[lab] ${error instanceof LabInUse ? error.message : ((error as Error).stack ?? String(error))}\n`,
+    `[lab] ${error instanceof LabInUse || error instanceof BuildError ? error.message : ((error as Error).stack ?? String(error))}\n`,
   )
   process.exitCode = 1
 }

@@ -10,6 +10,8 @@ export type PartOptions = {
   readonly name: string
   /** The network namespace it runs in; without one, the machine's own. */
   readonly namespace?: string
+  /** Instead of a namespace, the words before the program; what they are must become the program. */
+  readonly through?: readonly string[]
   /** Program and arguments. */
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
@@ -32,11 +34,12 @@ export const lastLines = (file: string): string =>
   readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LAST_LINES).join('\n')
 
 /** Starts a part; throws if the program cannot be started at all. */
-export function startPart(folder: RunFolder, { name, namespace, command, env = {} }: PartOptions): Part {
+export function startPart(folder: RunFolder, { name, namespace, through, command, env = {} }: PartOptions): Part {
   const log = join(folder.folder('log'), `${name}.log`)
   const output = openSync(log, 'a')
   // `ip netns exec` becomes the program: the process that is recorded is the one that works.
-  const words = namespace === undefined ? command : ['ip', 'netns', 'exec', namespace, ...command]
+  const before = through ?? (namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace])
+  const words = [...before, ...command]
   const child = spawn(words[0]!, words.slice(1), {
     detached: true,
     stdio: ['ignore', output, output],

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { sha1Hex } from '../../core/base/hash.ts'
 import { type Addr, parseAddr } from '../../core/net/addr.ts'
-import { namedNetns } from '../../io/kernel/netns.ts'
+import { inNetns, namedNetns } from '../../io/kernel/netns.ts'
 import { names } from './plan.ts'
 import type { RunFolder } from './run-folder.ts'
 import { addNamespace, ipBatch } from './topology.ts'
@@ -123,10 +123,12 @@ export class Pods {
       CNI_ARGS: identity.join(';'),
       CNI_PATH: join(plugin, '..'),
     }
-    const started = run('ip', ['netns', 'exec', names(this.#prefix).node(pod.node), plugin], { env })
-    started.child.stdin!.end(JSON.stringify(NETWORK))
+    // A process begins its life in the namespace of the thread that starts it.
+    const node = namedNetns(names(this.#prefix).node(pod.node))
+    const { ended } = inNetns(node, () => ({ ended: run(plugin, { env }) }))
+    ended.child.stdin!.end(JSON.stringify(NETWORK))
     try {
-      const { stdout } = await started
+      const { stdout } = await ended
       return stdout.trim() === '' ? {} : JSON.parse(stdout)
     } catch (error) {
       throw refusal(command, pod, error)

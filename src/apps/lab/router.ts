@@ -2,7 +2,9 @@
 // it waits for the nodes (AS 64512) to connect, tells each what the others told it, and keeps the next hop of a node that is
 // on the same segment as the listener, so that node-a reaches node-b directly.
 import { FAMILIES, type Family } from '../../core/net/addr.ts'
-import { type LabNode, NODE_AS, NODES, RACKS, ROUTER_AS } from './plan.ts'
+import { Bird } from '../../io/bird/bird.ts'
+import { type LabNode, NODE_AS, NODES, names, RACKS, ROUTER_AS } from './plan.ts'
+import type { RunFolder } from './run-folder.ts'
 
 const session = ({ name, rack, address }: LabNode, family: Family): string => `
 protocol bgp ${name.replaceAll('-', '_')}_${family} {
@@ -36,3 +38,11 @@ protocol direct direct1 {
 ${FAMILIES.map(kernel).join('\n')}
 ${FAMILIES.flatMap(family => NODES.map(node => session(node, family))).join('\n')}
 `
+
+/** Starts it in its namespace, which is there. */
+export async function startRouter(folder: RunFolder, prefix: string, onTrouble: (what: string) => void): Promise<Bird> {
+  const command = ['ip', 'netns', 'exec', names(prefix).router, 'bird']
+  const bird = new Bird({ folder: folder.folder('router'), command, onTrouble })
+  await bird.apply(renderRouter())
+  return bird
+}

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { makeCgroups, processesOf, systemProcs } from './cgroups.ts'
 import { lives, type ProcessId, processId } from './process.ts'
 import { LabInUse, RunFolder } from './run-folder.ts'
 
@@ -115,6 +116,29 @@ describe('the run folder of a lab', () => {
     assert.ok(lives(id))
     stranger.kill()
     await next.cleanUp()
+  })
+
+  it('ends what is in a recorded control group, down to the last child, and removes groups and empty mount points', async () => {
+    const root = `${prefix}-node`
+    const folder = await RunFolder.claim(join(base, 'groups'), prefix)
+    const [mine, shared] = [join(base, 'mount/own'), join(base, 'mount/shared')]
+    folder.recordCgroup(root)
+    makeCgroups(root)
+    folder.makeMountPoint(mine)
+    folder.makeMountPoint(shared)
+    writeFileSync(join(shared, 'somebody'), '')
+    // The parent ends; nobody knows its child any more but the group.
+    execFileSync('sh', ['-c', 'echo $$ > "$0"; sleep 1000 > /dev/null 2>&1 &', systemProcs(root)])
+    const [child, ...others] = processesOf(root)
+    assert.ok(child && lives(child) && others.length === 0)
+    await folder.cleanUp()
+    assert.ok(!lives(child))
+    assert.deepEqual(processesOf(root), [])
+    const groups = execFileSync('find', ['/sys/fs/cgroup', '-maxdepth', '2', '-name', `${prefix}*`], {
+      encoding: 'utf8',
+    })
+    assert.equal(groups, '')
+    assert.ok(!existsSync(mine) && existsSync(join(shared, 'somebody')))
   })
 
   it('takes no entries while it is being cleaned up', async () => {

@@ -1,8 +1,9 @@
 // What a lab leaves in the machine is written down before it is made: its processes with their start times, its network
-// namespaces, its files. So the next lab can clean up after one that was killed, and leaves alone one that lives.
+// namespaces, its control groups, its files. So the next lab can clean up after one that was killed, and leaves alone one that lives.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { removeCgroups } from './cgroups.ts'
 import { endProcesses, lives, type ProcessId, processesIn, processId } from './process.ts'
 
 type Record = {
@@ -10,6 +11,10 @@ type Record = {
   readonly lab: ProcessId
   readonly processes: readonly ProcessId[]
   readonly namespaces: readonly string[]
+  /** Roots of control groups. */
+  readonly cgroups: readonly string[]
+  /** Folders of the machine that were made to have something mounted on them; removed when empty. */
+  readonly mountPoints: readonly string[]
 }
 
 const FILE = 'lab.json'
@@ -27,7 +32,10 @@ const namedNamespaces = (): string[] => {
 
 function readRecord(folder: string): Record | undefined {
   try {
-    return JSON.parse(readFileSync(join(folder, FILE), 'utf8')) as Record
+    // A record may be of a version that did not know some of it.
+    const record = JSON.parse(readFileSync(join(folder, FILE), 'utf8')) as Partial<Record> &
+      Pick<Record, 'prefix' | 'lab'>
+    return { processes: [], namespaces: [], cgroups: [], mountPoints: [], ...record }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new LabInUse(
@@ -38,11 +46,22 @@ function readRecord(folder: string): Record | undefined {
 
 async function remove(folder: string, record: Record): Promise<void> {
   await endProcesses(record.processes)
+  for (const root of record.cgroups) await removeCgroups(root)
   const left = record.namespaces.filter(name => existsSync(`/run/netns/${name}`))
   // BIRD outlives its agent, and whatever a person started inside goes with the namespace.
   await endProcesses(left.flatMap(processesIn))
   for (const name of left) execFileSync('ip', ['netns', 'delete', name])
   rmSync(folder, { recursive: true, force: true })
+  for (const path of record.mountPoints.toReversed()) removeEmpty(path)
+}
+
+/** Somebody may have begun to use it. */
+function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
 }
 
 export class RunFolder {
@@ -80,7 +99,14 @@ export class RunFolder {
       )
     }
     mkdirSync(path, { recursive: true })
-    return new RunFolder(path, { prefix, lab: processId(process.pid)!, processes: [], namespaces: [] })
+    return new RunFolder(path, {
+      prefix,
+      lab: processId(process.pid)!,
+      processes: [],
+      namespaces: [],
+      cgroups: [],
+      mountPoints: [],
+    })
   }
 
   /** A folder in the run folder, made if need be. */
@@ -104,6 +130,20 @@ export class RunFolder {
   /** A namespace is gone again. */
   forgetNamespace(name: string): void {
     this.#change({ ...this.#record, namespaces: this.#record.namespaces.filter(other => other !== name) })
+  }
+
+  /** To be called before a root of control groups is made. */
+  recordCgroup(root: string): void {
+    this.#change({ ...this.#record, cgroups: [...this.#record.cgroups, root] })
+  }
+
+  /** Makes a folder of the machine, and those it lies in, unless they are there. */
+  makeMountPoint(path: string): void {
+    const missing: string[] = []
+    for (let each = path; !existsSync(each); each = dirname(each)) missing.unshift(each)
+    if (missing.length === 0) return
+    this.#change({ ...this.#record, mountPoints: [...this.#record.mountPoints, ...missing] })
+    mkdirSync(path, { recursive: true })
   }
 
   /** Ends and removes everything; safe to call twice. */

@@ -16,5 +16,10 @@ export const HOST_MAC = 'ee:ee:ee:ee:ee:ee'
 /** The pod's gateway: answered by proxy ARP (IPv4) and by the host side's link-local address (IPv6). */
 export const GATEWAY4 = '169.254.1.1'
 export const GATEWAY6 = 'fe80::ecee:eeff:feee:eeee'
+/**
+ * The bit of a packet's mark that says: policy before connection tracking or address translation allowed it, and host endpoints
+ * need not judge it again as it comes in. Calico's first one; kube-proxy has 0x4000 and 0x8000.
+ */
+export const ACCEPT_MARK = 0x10000
 /** BGP: default AS number of a cluster. */
 export const DEFAULT_AS = 64512

@@ -2,12 +2,14 @@
 // whoever follows (the classifier). Users of a set are counted; a set without users is gone.
 import type { Addr } from '../net/addr.ts'
 import { type Prefix, prefixContains } from '../net/prefix.ts'
+import type { ResourceKey } from '../resources/cause.ts'
 import { NAMESPACE_LABEL } from '../resources/kinds/network-set.ts'
 import { type Labels, matches } from '../selector/match.ts'
 import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
 import type { PortTerm, SetId } from './intent.ts'
 import { addTo, type Item, type ItemIndex, type Need, needsOf, removeFrom } from './items.ts'
-import { netsId, netsTitle, portScope, portsNamed, split } from './sets.ts'
+import { SliceIndex, type SliceMembers, serviceSetId, serviceTitle } from './services.ts'
+import { netsId, netsTitle, pairTerm, portScope, portsNamed, split } from './sets.ts'
 
 /** A member may be in a set through several items: it is counted. */
 type Counted<T> = Map<T, number>
@@ -53,6 +55,9 @@ export class ActiveSets {
   readonly #memberships = new WeakMap<Item, Set<Following>>()
   readonly #namedOf = new WeakMap<Item, Set<NamedPort>>()
   readonly #ids = new WeakMap<Selector, SetId>()
+  readonly #slices = new SliceIndex()
+  /** Services whose ports are in use, by scope: how many use them. */
+  readonly #served = new Map<string, number>()
   /** Since they were taken last. */
   #changed = new Map<SetId, MemberChange>()
   #namedChanged = new Set<string>()
@@ -100,7 +105,7 @@ export class ActiveSets {
     return this.#use(set)
   }
 
-  /** The scope that `releasePortName` takes, and the terms as they are now. */
+  /** The scope that `releasePorts` takes, and the terms as they are now. */
   acquirePortName(
     name: string,
     selector: Selector | undefined,
@@ -119,9 +124,49 @@ export class ActiveSets {
       const id = `p:${scope}:${pair}` as SetId
       const set = this.#sets.get(id) ?? this.#create(id, `port ${name} = ${pair}`)
       if (!this.#following.has(id)) this.#follow({ set, selector, port: { protocol, port, name } })
-      return { first: port, last: port, protocol, peerIn: this.#use(set) }
+      return pairTerm(pair, this.#use(set))
     })
     return { scope, terms }
+  }
+
+  /** The endpoints of a service; with a pair those that serve on it. */
+  acquireService(service: string, pair?: string): SetId {
+    const id = serviceSetId(service, pair)
+    const known = this.#sets.get(id)
+    if (known) return this.#use(known)
+    const set = this.#create(id, serviceTitle(service, pair))
+    for (const addr of this.#slices.addresses(service, pair)) this.#count(set, addr, 1)
+    return this.#use(set)
+  }
+
+  /** As `acquirePortName`: the scope is released, and told when the service serves on other ports. */
+  acquireServicePorts(service: string): { readonly scope: string; readonly terms: PortTerm[] } {
+    const scope = serviceSetId(service)
+    this.#served.set(scope, (this.#served.get(scope) ?? 0) + 1)
+    const terms = this.#slices.pairs(service).map(pair => pairTerm(pair, this.acquireService(service, pair)))
+    return { scope, terms }
+  }
+
+  /** A slice is new, changed or gone. */
+  setSlice(key: ResourceKey, slice: SliceMembers | undefined): void {
+    const services = new Set([this.#slices.get(key)?.service, slice?.service].filter(s => s !== undefined))
+    const served = [...services].filter(service => this.#served.has(serviceSetId(service)))
+    const before = served.map(service => this.#slices.pairs(service).join())
+    const old = this.#slices.set(key, slice)
+    // What stays is not taken out in between.
+    this.#countSlice(slice, 1)
+    this.#countSlice(old, -1)
+    for (const [i, service] of served.entries()) {
+      if (this.#slices.pairs(service).join() !== before[i]) this.#namedChanged.add(serviceSetId(service))
+    }
+  }
+
+  #countSlice(slice: SliceMembers | undefined, by: 1 | -1): void {
+    if (!slice) return
+    for (const pair of [undefined, ...slice.pairs]) {
+      const set = this.#sets.get(serviceSetId(slice.service, pair))
+      if (set) for (const addr of slice.addresses) this.#count(set, addr, by)
+    }
   }
 
   release(id: SetId): void {
@@ -138,7 +183,14 @@ export class ActiveSets {
     for (const key of needKeys(following.selector)) removeFrom(this.#byNeed, key, following)
   }
 
-  releasePortName(scope: string): void {
+  /** Gives back the scope of a port name or of a service's ports. */
+  releasePorts(scope: string): void {
+    const served = this.#served.get(scope)
+    if (served !== undefined) {
+      if (served === 1) this.#served.delete(scope)
+      else this.#served.set(scope, served - 1)
+      return
+    }
     const named = this.#named.get(scope)!
     if (--named.users === 0) this.#named.delete(scope)
   }

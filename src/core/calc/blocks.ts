@@ -2,10 +2,10 @@
 // own side is shared by all groups; it holds its sets as long as somebody holds it.
 import { FAMILIES, type Family } from '../net/addr.ts'
 import type { Rule } from '../policy/model.ts'
-import type { Direction } from '../resources/cause.ts'
+import type { Direction, HostHook } from '../resources/cause.ts'
 import type { ActiveSets } from './active-sets.ts'
 import type { ResolvedRule, SetId } from './intent.ts'
-import { hasOwnSide, ownSide, resolveRule, type SetSource } from './resolve.ts'
+import { hasOwnSide, hostSide, ownSide, resolveRule, type SetSource } from './resolve.ts'
 import type { Labelled } from './sets.ts'
 
 export type Block = {
@@ -24,19 +24,24 @@ export type RuleList = {
   readonly rules: readonly Rule[]
   /** Whether endpoints may see it differently. */
   readonly ownSensitive: boolean
+  /** Whether both families see it alike. */
+  readonly anyFamily: boolean
 }
 
-export const ruleList = (name: string, direction: Direction, rules: readonly Rule[]): RuleList => ({
-  name,
-  direction,
-  rules,
-  ownSensitive: rules.some(r => hasOwnSide(r, direction)),
-})
+export function ruleList(name: string, direction: Direction, rules: readonly Rule[]): RuleList {
+  const ownSensitive = rules.some(r => hasOwnSide(r, direction))
+  const anyFamily = !ownSensitive && rules.every(r => FAMILIES.every(f => r.families.includes(f)))
+  return { name, direction, rules, ownSensitive, anyFamily }
+}
+
+type Shared = Readonly<Record<Family | 'any', Map<RuleList, Block>>>
 
 export class Blocks {
   readonly #sets: ActiveSets
-  /** Shared blocks, by rule list and family. */
-  readonly #shared: Readonly<Record<Family, Map<RuleList, Block>>> = { 4: new Map(), 6: new Map() }
+  /** Shared blocks, by family and rule list; what both families see alike is one block. */
+  readonly #shared: Shared = { 4: new Map(), 6: new Map(), any: new Map() }
+  /** Those of lists that ask about the own side, as host endpoints ask: shared too, since there it is a matter of sets. */
+  readonly #hosts: Shared = { 4: new Map(), 6: new Map(), any: new Map() }
   /** Which selectors a source asks of own addresses. */
   readonly #selects: SetSource['selects']
 
@@ -45,29 +50,33 @@ export class Blocks {
     this.#selects = selects
   }
 
-  acquire(list: RuleList, family: Family, self: Labelled): Block {
-    const shared = list.ownSensitive ? undefined : this.#shared[family].get(list)
-    const block = shared ?? this.#resolve(list, family, self)
+  /** `hook`: of a host endpoint; else the block is for `self`. */
+  acquire(list: RuleList, family: Family, place: { self: Labelled; hook?: HostHook | undefined }): Block {
+    const among = list.ownSensitive ? place.hook && this.#hosts : this.#shared
+    const pool = among?.[list.anyFamily ? 'any' : family]
+    const shared = pool?.get(list)
+    const block = shared ?? this.#resolve(list, family, place)
     block.users++
-    if (!shared && !list.ownSensitive) this.#shared[family].set(list, block)
+    if (!shared) pool?.set(list, block)
     return block
   }
 
   release(list: RuleList, family: Family, block: Block): void {
     if (--block.users > 0) return
-    if (this.#shared[family].get(list) === block) this.#shared[family].delete(list)
+    const of = list.anyFamily ? 'any' : family
+    for (const pool of [this.#shared[of], this.#hosts[of]]) if (pool.get(list) === block) pool.delete(list)
     for (const id of block.sets) this.#sets.release(id)
-    for (const scope of block.scopes) this.#sets.releasePortName(scope)
+    for (const scope of block.scopes) this.#sets.releasePorts(scope)
   }
 
   /** The next `acquire` resolves anew what speaks of these; who holds the old block keeps it until it is released. */
   renew(speaks: (block: Block) => boolean): void {
-    for (const family of FAMILIES) {
-      for (const [list, block] of this.#shared[family]) if (speaks(block)) this.#shared[family].delete(list)
+    for (const pool of [this.#shared, this.#hosts].flatMap(shared => Object.values(shared))) {
+      for (const [list, block] of pool) if (speaks(block)) pool.delete(list)
     }
   }
 
-  #resolve(list: RuleList, family: Family, self: Labelled): Block {
+  #resolve(list: RuleList, family: Family, { self, hook }: { self: Labelled; hook?: HostHook | undefined }): Block {
     const sets: SetId[] = []
     const scopes: string[] = []
     const note = (id: SetId): SetId => {
@@ -83,11 +92,18 @@ export class Blocks {
         for (const term of terms) note(term.peerIn!)
         return terms
       },
+      service: service => note(this.#sets.acquireService(service)),
+      servicePorts: service => {
+        const { scope, terms } = this.#sets.acquireServicePorts(service)
+        scopes.push(scope)
+        for (const term of terms) note(term.peerIn!)
+        return terms
+      },
       selects: this.#selects,
     }
     const place = { self, direction: list.direction, family }
     const rules = list.rules.flatMap(rule => {
-      const own = ownSide(rule, place, this.#selects)
+      const own = hook ? hostSide(rule, place, source) : ownSide(rule, place, this.#selects)
       return own ? [resolveRule(rule, place, own, source)] : []
     })
     return { rules, sets, scopes, users: 0 }

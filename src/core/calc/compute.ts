@@ -4,14 +4,18 @@
 import type { Addr } from '../net/addr.ts'
 import { type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { policiesOf } from '../policy/policies.ts'
+import { HOST_LEGS } from '../resources/cause.ts'
 import { endpointLabels, networkSetLabels, type ProfileLookup } from '../resources/derive.ts'
-import { find, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
-import { guardOf } from './guard.ts'
-import type { Intent, LocalEndpoint } from './intent.ts'
+import { find, type HostEndpoint, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
+import { guardOf, hostGuardOf } from './guard.ts'
+import { guardedInterfaces, hasHook, type Interfaces } from './host-interfaces.ts'
+import type { HostInterface, Intent, LocalEndpoint } from './intent.ts'
 import { nodeFacts } from './node-facts.ts'
+import { SliceIndex, sliceMembers } from './services.ts'
 import { type Labelled, SetCollector } from './sets.ts'
 
-type Endpoint = { readonly resource: WorkloadEndpoint; readonly labelled: Labelled & { profiles: readonly string[] } }
+type Profiled = Labelled & { readonly profiles: readonly string[] }
+type Endpoint = { readonly resource: WorkloadEndpoint; readonly labelled: Profiled }
 
 const addressesOf = (wep: WorkloadEndpoint): Addr[] =>
   (wep.spec.ipNetworks ?? []).flatMap(net => {
@@ -32,6 +36,14 @@ function endpointsOf(snapshot: Snapshot, profile: ProfileLookup): Endpoint[] {
   }))
 }
 
+const hostMember = (resource: HostEndpoint, profile: ProfileLookup): Profiled => ({
+  labels: endpointLabels(resource, profile),
+  addresses: resource.spec.expectedIPs ?? [],
+  prefixes: [],
+  ports: resource.spec.ports ?? [],
+  profiles: resource.spec.profiles ?? [],
+})
+
 function networkSetsOf(snapshot: Snapshot, profile: ProfileLookup): Labelled[] {
   const member = (labels: Labelled['labels'], nets: readonly string[] | undefined): Labelled => ({
     labels,
@@ -47,11 +59,17 @@ function networkSetsOf(snapshot: Snapshot, profile: ProfileLookup): Labelled[] {
 
 const prefixesOf = (texts: readonly string[]): Prefix[] => texts.flatMap(text => parsePrefix(text) ?? [])
 
-export function computeIntent(snapshot: Snapshot, node: string): Intent {
+/** `interfaces`: of the node, by which host endpoints find theirs. */
+export function computeIntent(snapshot: Snapshot, node: string, interfaces: Interfaces = new Map()): Intent {
   const profile: ProfileLookup = name => find(snapshot, 'Profile', { name })
   const policies = policiesOf(snapshot)
   const endpoints = endpointsOf(snapshot, profile)
-  const sets = new SetCollector([...endpoints.map(e => e.labelled), ...networkSetsOf(snapshot, profile)])
+  const slices = new SliceIndex()
+  for (const slice of ofKind(snapshot, 'EndpointSlice')) slices.set(keyOf(slice), sliceMembers(slice))
+  const hosts = new Map([...ofKind(snapshot, 'HostEndpoint')].map(h => [h, hostMember(h, profile)]))
+  const members = [...endpoints.map(e => e.labelled), ...hosts.values(), ...networkSetsOf(snapshot, profile)]
+  const sets = new SetCollector(members, slices)
+  const facts = nodeFacts(snapshot, node)
   const local: LocalEndpoint[] = []
   for (const { resource, labelled } of endpoints) {
     const { spec, metadata } = resource
@@ -61,6 +79,7 @@ export function computeIntent(snapshot: Snapshot, node: string): Intent {
       name: `${metadata.namespace}/${spec.pod ?? spec.workload ?? metadata.name}`,
       interfaceName: spec.interfaceName,
       addresses: labelled.addresses,
+      spoofable: spec.allowSpoofedSourcePrefixes ?? [],
       guards: {
         ingress: guardOf(policies, labelled, { direction: 'ingress', sets }),
         egress: guardOf(policies, labelled, { direction: 'egress', sets }),
@@ -68,10 +87,17 @@ export function computeIntent(snapshot: Snapshot, node: string): Intent {
     })
   }
   local.sort((a, b) => (a.key < b.key ? -1 : 1))
+  const guarded = guardedInterfaces(hosts.keys(), { node, interfaces, settings: facts.settings })
+  const hostInterfaces = [...guarded].map(([interfaceName, host]): HostInterface => {
+    const legs = HOST_LEGS.filter(({ hook }) => hasHook(interfaceName, hook))
+    const guards = legs.flatMap(leg => hostGuardOf(policies, hosts.get(host)!, { leg, sets }) ?? [])
+    return { interfaceName, key: keyOf(host), name: host.metadata.name, guards }
+  })
   return {
     node,
-    ...nodeFacts(snapshot, node),
+    ...facts,
     endpoints: local,
+    hostInterfaces,
     sets: sets.sets,
     problems: policies.problems,
   }

@@ -1,7 +1,7 @@
 // Groups of endpoints that are guarded alike in one direction, and the blocks of rules that guard them. An edit replaces
 // the edited policy's blocks and leaves the others as they are, object by object, so that followers see what changed.
 import { FAMILIES, type Family } from '../net/addr.ts'
-import type { Direction, ResourceKey } from '../resources/cause.ts'
+import type { Direction, HostHook, ResourceKey } from '../resources/cause.ts'
 import type { Block, Blocks, RuleList } from './blocks.ts'
 import { identityOf, printException } from './guard.ts'
 import type { Stage } from './intent.ts'
@@ -22,10 +22,13 @@ export type LiveProgram = {
   readonly direction: Direction
   readonly family: Family
   readonly stages: readonly LiveStage[]
+  readonly hook?: HostHook
 }
 
 export type LiveGroup = {
   readonly direction: Direction
+  /** Of host endpoints: where it judges. */
+  readonly hook?: HostHook
   readonly identity: string
   /** Its endpoints; any of them may stand for all when rules are resolved. */
   readonly endpoints: Map<ResourceKey, Labelled>
@@ -36,11 +39,18 @@ export type LiveGroup = {
   gone: boolean
 }
 
+/** A direction of workloads, or a leg of host endpoints. */
+export type At = { readonly direction: Direction; readonly hook?: HostHook }
 type Member = { readonly key: ResourceKey; readonly self: Labelled }
+
+/** What is no longer wanted, and the epoch of the change that made it so. */
+type Held = { readonly epoch: number; readonly release: () => void }
 
 /**
  * Make before break: what a group held before an edit, and a group that lost its last endpoint, stay until `settle`. While
  * packets may still meet the old rules, their sets exist, so that an edit only ever refines the classes of addresses.
+ * Changes are counted in epochs; what an epoch made superfluous can be given up when the kernel has moved on from it,
+ * whatever came after.
  */
 export class Groups {
   readonly #blocks: Blocks
@@ -48,8 +58,11 @@ export class Groups {
   readonly #groups = new Map<string, LiveGroup>()
   #changed = new Set<LiveGroup>()
   #taken: ReadonlySet<LiveGroup> = new Set()
-  #held: (() => void)[] = []
-  readonly #empty = new Set<LiveGroup>()
+  #epoch = 0
+  /** The oldest first. */
+  readonly #held: Held[] = []
+  /** Groups without endpoints, by the epoch in which they lost the last one; the oldest first. */
+  readonly #empty = new Map<LiveGroup, number>()
 
   constructor(blocks: Blocks, selects: SetSource['selects']) {
     this.#blocks = blocks
@@ -60,21 +73,34 @@ export class Groups {
     return this.#groups.values()
   }
 
-  /** Whether there is something that `settle` would give back. */
+  /** The number of the change that is being made, or was made last. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** Another change begins. */
+  nextEpoch(): void {
+    this.#epoch++
+  }
+
+  /** Whether there is something that `settle` would give back, of whatever epoch. */
   get unsettled(): boolean {
     return this.#held.length > 0 || this.#empty.size > 0
   }
 
-  /** Gives back what nothing uses any more. To be called when the kernel has moved on. */
-  settle(): void {
-    for (const group of this.#empty) {
-      this.#replace(group, [])
-      this.#groups.delete(idOf(group.direction, group.identity))
+  /** Gives back what nothing uses any more since `epoch` or longer. To be called when the kernel has moved on from it. */
+  settle(epoch: number): void {
+    const kept = this.#held.findIndex(held => held.epoch > epoch)
+    const ripe = this.#held.splice(0, kept < 0 ? this.#held.length : kept)
+    for (const [group, since] of this.#empty) {
+      if (since > epoch) break
+      for (const family of FAMILIES) ripe.push({ epoch: since, release: this.#release(group, family) })
+      this.#build(group, [], undefined)
+      this.#empty.delete(group)
+      this.#groups.delete(idOf(group, group.identity))
       group.gone = true
     }
-    this.#empty.clear()
-    for (const release of this.#held) release()
-    this.#held = []
+    for (const { release } of ripe) release()
   }
 
   /** Groups that are new, whose rules changed, or that are gone, since the last call. */
@@ -87,16 +113,16 @@ export class Groups {
   }
 
   /** Puts an endpoint into the group of those that these sources guard as they guard it; `from`: where it was before. */
-  join(direction: Direction, sources: readonly LiveSource[], member: Member, from?: LiveGroup): LiveGroup {
-    const identity = this.#identity(direction, sources, member.self)
-    const id = idOf(direction, identity)
+  join(at: At, sources: readonly LiveSource[], member: Member, from?: LiveGroup): LiveGroup {
+    const identity = this.#identity(at, sources, member.self)
+    const id = idOf(at, identity)
     const known = this.#groups.get(id)
     const group: LiveGroup = known ?? {
-      direction,
+      ...at,
       identity,
       endpoints: new Map(),
       sources: [],
-      programs: emptyPrograms(direction),
+      programs: emptyPrograms(at),
       from,
       gone: false,
     }
@@ -110,7 +136,7 @@ export class Groups {
 
   leave(group: LiveGroup, key: ResourceKey): void {
     group.endpoints.delete(key)
-    if (group.endpoints.size === 0) this.#empty.add(group)
+    if (group.endpoints.size === 0) this.#empty.set(group, this.#epoch)
   }
 
   /** Resolves the blocks that speak of these port names again. Every endpoint must be in the group that it belongs to now. */
@@ -130,9 +156,10 @@ export class Groups {
     }
   }
 
-  #identity(direction: Direction, sources: readonly LiveSource[], self: Labelled): string {
+  #identity({ direction, hook }: At, sources: readonly LiveSource[], self: Labelled): string {
     const exceptions: string[] = []
-    for (const family of FAMILIES) {
+    // At a host endpoint the own side is a matter of sets, the same for all.
+    for (const family of hook === undefined ? FAMILIES : []) {
       const place = { self, direction, family }
       for (const list of sources.flatMap(s => s.lists)) {
         if (!list.ownSensitive) continue
@@ -147,17 +174,18 @@ export class Groups {
 
   /** Gives a group its rules; what it held is given back by `settle`. */
   #replace(group: LiveGroup, sources: readonly LiveSource[], self?: Labelled): void {
-    for (const family of FAMILIES) this.#held.push(this.#release(group, family))
+    for (const family of FAMILIES) this.#held.push({ epoch: this.#epoch, release: this.#release(group, family) })
     this.#build(group, sources, self)
   }
 
   #build(group: LiveGroup, sources: readonly LiveSource[], self: Labelled | undefined): void {
-    const { direction } = group
+    const at = atOf(group)
+    const place = { self: self!, hook: group.hook }
     const programs = FAMILIES.map(family => {
       const stages = sources.map(({ lists, ...stage }): LiveStage => {
-        return { ...stage, blocks: lists.map(list => this.#blocks.acquire(list, family, self!)) }
+        return { ...stage, blocks: lists.map(list => this.#blocks.acquire(list, family, place)) }
       })
-      return [family, { direction, family, stages }] as const
+      return [family, { ...at, family, stages }] as const
     })
     group.sources = sources
     group.programs = Object.fromEntries(programs) as unknown as Record<Family, LiveProgram>
@@ -176,11 +204,12 @@ export class Groups {
   }
 }
 
-const idOf = (direction: Direction, identity: string): string => `${direction} ${identity}`
+const atOf = ({ direction, hook }: At): At => ({ direction, ...(hook && { hook }) })
+const idOf = ({ direction, hook }: At, identity: string): string => `${hook ?? ''} ${direction} ${identity}`
 
-const emptyPrograms = (direction: Direction): Record<Family, LiveProgram> => ({
-  4: { direction, family: 4, stages: [] },
-  6: { direction, family: 6, stages: [] },
+const emptyPrograms = (at: At): Record<Family, LiveProgram> => ({
+  4: { ...at, family: 4, stages: [] },
+  6: { ...at, family: 6, stages: [] },
 })
 
 const sameSources = (a: readonly LiveSource[], b: readonly LiveSource[]): boolean =>

@@ -2,10 +2,10 @@
 import { FAMILIES, type Family } from '../net/addr.ts'
 import type { Policy, Rule } from '../policy/model.ts'
 import type { Policies } from '../policy/policies.ts'
-import { type Direction, printKey, printRule } from '../resources/cause.ts'
+import { type Direction, type HostHook, type HostLeg, printKey, printRule } from '../resources/cause.ts'
 import { lookup, matches } from '../selector/match.ts'
-import type { Guard, Program, ResolvedRule, Stage } from './intent.ts'
-import { ownException, ownSide, resolveRule, type SetSource } from './resolve.ts'
+import type { Guard, HostGuard, Program, ResolvedRule, Stage } from './intent.ts'
+import { hostSide, ownException, ownSide, resolveRule, type SetSource } from './resolve.ts'
 import type { Labelled, SetCollector } from './sets.ts'
 
 type Source = {
@@ -17,18 +17,31 @@ type Source = {
   readonly lists: readonly { readonly name: string; readonly rules: readonly Rule[] }[]
 }
 
+/** Whether a policy has a say in a direction at all, at a hook of a host endpoint if one is given. */
+export const hasSay = (p: Policy, direction: Direction, hook: HostHook = 'host'): boolean =>
+  p.types.includes(direction) && p.hooks.includes(hook)
+
+/** Before connection tracking and address translation a tier's end does not decide. */
+export const defaultAt = (action: Stage['defaultAction'], hook: HostHook | undefined): Stage['defaultAction'] =>
+  hook === 'prednat' || hook === 'untracked' ? 'Pass' : action
+
+/** Whether profiles are asked after the last tier; where they are not, nothing denies in their place either. */
+export const asksProfiles = (hook: HostHook | undefined): boolean => hook === undefined || hook === 'host'
+
 /** Tiers without a policy for this endpoint and direction are skipped; so a tier's default needs a policy that selects. */
 function sourcesOf(
   policies: Pick<Policies, 'tiers' | 'profiles'>,
   self: Labelled & { profiles: readonly string[] },
-  direction: Direction,
+  { direction, hook }: { direction: Direction; hook?: HostHook | undefined },
 ): Source[] {
   const labels = lookup(self.labels)
-  const governs = (p: Policy): boolean => p.types.includes(direction) && matches(p.selector, labels)
+  const governs = (p: Policy): boolean => hasSay(p, direction, hook) && matches(p.selector, labels)
   const tiers = policies.tiers.flatMap(({ tier, policies: all }): Source[] => {
     const lists = all.filter(governs).map(p => ({ name: printKey(p.key), rules: p.rules[direction] }))
-    return lists.length === 0 ? [] : [{ kind: 'tier', name: tier.name, defaultAction: tier.defaultAction, lists }]
+    const defaultAction = defaultAt(tier.defaultAction, hook)
+    return lists.length === 0 ? [] : [{ kind: 'tier', name: tier.name, defaultAction, lists }]
   })
+  if (!asksProfiles(hook)) return tiers
   const profiles = self.profiles.map((name): Source => {
     const profile = policies.profiles.get(name)
     // A profile that does not exist (yet) denies: what it would allow is not known.
@@ -55,13 +68,24 @@ export const identityOf = (sources: readonly Named[], exceptions: readonly strin
 /** What is enforced, then what would be if the staged policies were, marked as such; only where that is another thing. */
 export function withStaged<S extends Named>(enforced: readonly S[], staged: readonly S[]): S[] {
   if (identityOf(enforced, []) === identityOf(staged, [])) return [...enforced]
-  // A judgement without any stage denies, which one stage shall say.
-  const nothing = { kind: 'profile', name: '', defaultAction: 'Deny', lists: [] } as unknown as S
+  // A judgement without any stage is one too, which a stage shall say.
+  const nothing = { kind: 'profile', name: '', defaultAction: 'Pass', lists: [] } as unknown as S
   return [...enforced, ...(staged.length === 0 ? [nothing] : staged).map(s => ({ ...s, staged: true as const }))]
 }
 
 export const printException = (rule: Rule, family: Family, exception: string): string =>
   `${printRule(rule.ref)} v${family}: ${exception}`
+
+/** What is enforced, then what would be if the staged policies were. */
+function bothOf(
+  policies: Policies,
+  self: Labelled & { profiles: readonly string[] },
+  at: { direction: Direction; hook?: HostHook | undefined },
+): Source[] {
+  const enforced = sourcesOf(policies, self, at)
+  const { staged: tiers, profiles } = policies
+  return tiers ? withStaged(enforced, sourcesOf({ tiers, profiles }, self, at)) : enforced
+}
 
 export function guardOf(
   policies: Policies,
@@ -70,9 +94,7 @@ export function guardOf(
 ): Guard {
   const { direction, sets } = options
   const selects: SetSource['selects'] = (selector, addr) => sets.selects(selector, addr)
-  const enforced = sourcesOf(policies, self, direction)
-  const { staged: tiers, profiles } = policies
-  const sources = tiers ? withStaged(enforced, sourcesOf({ tiers, profiles }, self, direction)) : enforced
+  const sources = bothOf(policies, self, { direction })
   const exceptions: string[] = []
   const program = (family: Family): Program => {
     const place = { self, direction, family }
@@ -92,4 +114,28 @@ export function guardOf(
   }
   const programs = Object.fromEntries(FAMILIES.map(f => [f, program(f)])) as Record<Family, Program>
   return { identity: identityOf(sources, exceptions), programs }
+}
+
+/** A host endpoint at one of its hooks; undefined where it has no say. All its own sides are sets: none has exceptions. */
+export function hostGuardOf(
+  policies: Policies,
+  self: Labelled & { profiles: readonly string[] },
+  { leg, sets }: { leg: HostLeg; sets: SetCollector },
+): HostGuard | undefined {
+  const { direction, hook } = leg
+  const sources = bothOf(policies, self, leg)
+  if (hook !== 'host' && sources.every(s => s.staged)) return undefined
+  const program = (family: Family): Program => {
+    const place = { direction, family }
+    const resolve = (rule: Rule): ResolvedRule[] => {
+      const own = hostSide(rule, place, sets)
+      return own ? [resolveRule(rule, place, own, sets)] : []
+    }
+    const stages = sources.map(({ lists, ...stage }): Stage => {
+      return { ...stage, rules: lists.flatMap(l => l.rules).flatMap(resolve) }
+    })
+    return { direction, family, stages, hook }
+  }
+  const programs = Object.fromEntries(FAMILIES.map(f => [f, program(f)])) as Record<Family, Program>
+  return { ...leg, identity: identityOf(sources, []), programs }
 }

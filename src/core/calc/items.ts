@@ -4,7 +4,7 @@
 import type { Addr } from '../net/addr.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { ResourceKey } from '../resources/cause.ts'
-import type { EndpointPort } from '../resources/resource.ts'
+import type { NamedPort } from '../resources/resource.ts'
 import type { Labels } from '../selector/match.ts'
 import type { Selector } from '../selector/selector.ts'
 
@@ -16,7 +16,7 @@ export type Item = {
   readonly profiles: readonly string[]
   readonly addresses: readonly Addr[]
   readonly prefixes: readonly Prefix[]
-  readonly ports: readonly EndpointPort[]
+  readonly ports: readonly NamedPort[]
 }
 
 /** What any item matching a selector must have: one of the label's values; without `values`: any value. */

@@ -16,6 +16,9 @@ export type SetSource = {
   selector(selector: Selector): SetId
   nets(nets: readonly Prefix[]): SetId
   portName(name: string, selector: Selector | undefined): readonly PortTerm[]
+  /** The endpoints of a service (`namespace/name`), and what they serve on. */
+  service(service: string): SetId
+  servicePorts(service: string): readonly PortTerm[]
   /** Whether a selector selects an address, without the set becoming part of the intent. */
   selects(selector: Selector, addr: Addr): boolean
 }
@@ -25,6 +28,9 @@ export type Place = { readonly self: Labelled; readonly direction: Direction; re
 
 /** What the endpoint's own side makes of a rule. */
 export type OwnSide = {
+  /** Of host endpoints: sets that the own address must and must not be in. */
+  readonly in?: readonly SetId[]
+  readonly notIn?: readonly SetId[]
   /** Only where some of its addresses of the family satisfy its side and others do not. */
   readonly addresses?: readonly Addr[]
   readonly ports?: readonly PortTerm[]
@@ -65,6 +71,32 @@ export function ownSide(rule: Rule, place: Place, selects: SetSource['selects'])
   }
 }
 
+/**
+ * The own side of a rule at a host endpoint: the packet's address on that side need not be the endpoint's own, so what is
+ * asked of it becomes sets, as for a peer. `undefined` if the rule never matches packets of the family.
+ */
+export function hostSide(rule: Rule, { direction, family }: Omit<Place, 'self'>, sets: SetSource): OwnSide | undefined {
+  if (!rule.families.includes(family)) return undefined
+  const [own] = sides(rule, direction)
+  const wanted = [...(own.selector ? [sets.selector(own.selector)] : []), ...(own.nets ? [sets.nets(own.nets)] : [])]
+  const unwanted = [
+    ...(own.notSelector ? [sets.selector(own.notSelector)] : []),
+    ...(own.notNets ? [sets.nets(own.notNets)] : []),
+  ]
+  const terms = (ports: Ports): PortTerm[] => [
+    ...ports.ranges,
+    ...ports.names.flatMap(name =>
+      sets.portName(name, own.selector).map(({ peerIn, ...term }) => ({ ...term, ...(peerIn && { ownIn: peerIn }) })),
+    ),
+  ]
+  return {
+    ...(wanted.length > 0 && { in: wanted }),
+    ...(unwanted.length > 0 && { notIn: unwanted }),
+    ...(own.ports && { ports: terms(own.ports) }),
+    ...(own.notPorts && { notPorts: terms(own.notPorts) }),
+  }
+}
+
 function ownTerms(ports: Ports, own: Entity, self: Labelled): PortTerm[] {
   const selected = !own.selector || matches(own.selector, lookup(self.labels))
   const named = selected ? ports.names.flatMap(name => portsNamed(self.ports, name)) : []
@@ -82,7 +114,7 @@ export function ownException(rule: Rule, place: Place, own: OwnSide | undefined)
 }
 
 /** The rule with its peer's side as sets; its own side is given. */
-export function resolveRule(rule: Rule, place: Place, own: OwnSide, sets: SetSource): ResolvedRule {
+export function resolveRule(rule: Rule, place: Pick<Place, 'direction'>, own: OwnSide, sets: SetSource): ResolvedRule {
   const [, peer] = sides(rule, place.direction)
   const peerIn: SetId[] = []
   const peerNotIn: SetId[] = []
@@ -90,10 +122,13 @@ export function resolveRule(rule: Rule, place: Place, own: OwnSide, sets: SetSou
   if (peer.nets) peerIn.push(sets.nets(peer.nets))
   if (peer.notSelector) peerNotIn.push(sets.selector(peer.notSelector))
   if (peer.notNets) peerNotIn.push(sets.nets(peer.notNets))
+  // A source has no ports to match: those of its service are where it listens, not where it calls from.
+  if (peer.service && place.direction === 'ingress') peerIn.push(sets.service(peer.service))
   const terms = (ports: Ports | undefined): PortTerm[] | undefined =>
     ports && [...ports.ranges, ...ports.names.flatMap(name => sets.portName(name, peer.selector))]
-  const [peerPorts, peerNotPorts] = [terms(peer.ports), terms(peer.notPorts)]
   const ingress = place.direction === 'ingress'
+  const served = peer.service && !ingress ? sets.servicePorts(peer.service) : undefined
+  const [peerPorts, peerNotPorts] = [served ?? terms(peer.ports), terms(peer.notPorts)]
   const dports = ingress ? own.ports : peerPorts
   const notDports = ingress ? own.notPorts : peerNotPorts
   const sports = ingress ? peerPorts : own.ports
@@ -112,5 +147,7 @@ export function resolveRule(rule: Rule, place: Place, own: OwnSide, sets: SetSou
     ...(sports && { sports }),
     ...(notSports && { notSports }),
     ...(own.addresses && { ownAddresses: own.addresses }),
+    ...(own.in && { ownIn: own.in }),
+    ...(own.notIn && { ownNotIn: own.notIn }),
   }
 }

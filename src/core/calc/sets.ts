@@ -4,22 +4,23 @@ import { sha1Hex } from '../base/hash.ts'
 import { type Addr, BITS } from '../net/addr.ts'
 import { type Prefix, prefixBase, prefixContains, prefixFamily, prefixLength } from '../net/prefix.ts'
 import { hasPorts, protocolNumber } from '../net/protocol.ts'
-import type { EndpointPort } from '../resources/resource.ts'
+import type { NamedPort } from '../resources/resource.ts'
 import { lookup, matches } from '../selector/match.ts'
 import { printSelector, type Selector, selectorId } from '../selector/selector.ts'
 import type { AddressSet, PortTerm, SetId } from './intent.ts'
 import type { SetSource } from './resolve.ts'
+import { type SliceIndex, serviceSetId, serviceTitle } from './services.ts'
 
 /** Anything that selectors select: an endpoint or a network set, with all its labels, own and inherited. */
 export type Labelled = {
   readonly labels: Readonly<Record<string, string>>
   readonly addresses: readonly Addr[]
   readonly prefixes: readonly Prefix[]
-  readonly ports: readonly EndpointPort[]
+  readonly ports: readonly NamedPort[]
 }
 
 /** The (protocol, number) pairs that an endpoint's ports of a name stand for. */
-export function portsNamed(ports: readonly EndpointPort[], name: string): { protocol: number; port: number }[] {
+export function portsNamed(ports: readonly NamedPort[], name: string): { protocol: number; port: number }[] {
   return ports.flatMap(p => {
     const protocol = protocolNumber(p.protocol)
     return p.name === name && protocol !== undefined && hasPorts(protocol) ? [{ protocol, port: p.port }] : []
@@ -39,8 +40,11 @@ export class SetCollector implements SetSource {
   /** Port name → the terms of its members; the sets behind them are collected once. */
   readonly #named = new Map<string, readonly PortTerm[]>()
 
-  constructor(members: readonly Labelled[]) {
+  readonly #slices: SliceIndex
+
+  constructor(members: readonly Labelled[], slices: SliceIndex) {
     this.#members = members
+    this.#slices = slices
   }
 
   get sets(): ReadonlyMap<SetId, AddressSet> {
@@ -108,6 +112,23 @@ export class SetCollector implements SetSource {
     this.#named.set(scope, terms)
     return terms
   }
+
+  service(service: string, pair?: string): SetId {
+    const id = serviceSetId(service, pair)
+    const addresses = new Set(this.#slices.addresses(service, pair))
+    this.#sets.set(id, { id, title: serviceTitle(service, pair), addresses, prefixes: [] })
+    return id
+  }
+
+  servicePorts(service: string): PortTerm[] {
+    return this.#slices.pairs(service).map(pair => pairTerm(pair, this.service(service, pair)))
+  }
+}
+
+/** A term for `protocol/number`, as `6/80`. */
+export function pairTerm(pair: string, peerIn: SetId): PortTerm {
+  const [protocol, port] = pair.split('/').map(Number) as [number, number]
+  return { first: port, last: port, protocol, peerIn }
 }
 
 export const netsTitle = (nets: readonly Prefix[]): string => [...new Set(nets)].sort().join(', ')

@@ -50,7 +50,8 @@ export class AtomIndex {
     const changed = new Set<AtomKey>()
     for (const [id, change] of members) {
       for (const [addr, present] of change.addresses) {
-        const without = (this.#named.get(addr) ?? NONE).filter(other => other !== id)
+        const before = this.#named.get(addr)
+        const without = before?.filter(other => other !== id) ?? []
         const now = present ? [...without, id] : without
         if (now.length === 0) this.#named.delete(addr)
         else this.#named.set(addr, now)
@@ -137,4 +138,3 @@ export class AtomIndex {
 }
 
 const EMPTY: ReadonlySet<SetId> = new Set()
-const NONE: readonly SetId[] = []

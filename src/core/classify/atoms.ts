@@ -21,7 +21,10 @@ export type Atoms = {
   readonly cover: Readonly<Record<Family, readonly Interval[]>>
 }
 
-export const atomKey = (ids: Iterable<SetId>): AtomKey => [...ids].sort().join(' ') as AtomKey
+export function atomKey(ids: Iterable<SetId>): AtomKey {
+  const list = [...ids]
+  return (list.length === 1 ? list[0]! : list.sort().join(' ')) as string as AtomKey
+}
 
 /** The interval that holds an address. */
 export function intervalAt(cover: readonly Interval[], addr: Addr): Interval {

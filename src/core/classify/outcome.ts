@@ -4,7 +4,7 @@
 import { sha1Hex } from '../base/hash.ts'
 import type { Addr } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
-import type { Cause, Direction, RuleRef } from '../resources/cause.ts'
+import type { Cause, Direction, HostHook, RuleRef } from '../resources/cause.ts'
 
 /** What a packet must satisfy beyond the axes; everything present must hold. */
 export type Condition = {
@@ -16,20 +16,53 @@ export type Condition = {
 
 /** `when`: every condition must hold; a step whose conditions do not hold is passed over. */
 export type Step =
-  | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef }
+  /** `tier`: of the rule's policy; absent for a profile's. */
+  | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef; readonly tier?: string }
   | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
   /** What would be decided if the staged policies were enforced: the first that applies is counted. */
   | { readonly kind: 'staged'; readonly when?: readonly Condition[]; readonly cause: Cause }
+  | NextStep
 
 /** `o_` and 16 hex digits of a hash of the content. */
 export type OutcomeName = string & { readonly __outcome: true }
 
-/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides. */
-export type Outcome = { readonly name: OutcomeName; readonly direction: Direction; readonly steps: readonly Step[] }
+/**
+ * In a table that is cut into parts (split.ts): the part does not decide. On goes the next part, the next stage after a Pass,
+ * or, `done`, what is enforced after what is staged, which is then counted by its cause.
+ */
+export type NextStep = {
+  readonly kind: 'next'
+  readonly when?: readonly Condition[]
+  readonly to: 'next' | 'pass' | 'done'
+  readonly cause?: Cause
+}
 
-export function makeOutcome(direction: Direction, steps: readonly Step[]): Outcome {
-  const name = `o_${sha1Hex(JSON.stringify([direction, steps])).slice(0, 16)}` as OutcomeName
-  return { name, direction, steps }
+/** Staged steps first; the last one of these, and the last of all, is unconditional. The last of all decides or leads on. */
+export type Outcome = {
+  readonly name: OutcomeName
+  readonly direction: Direction
+  readonly steps: readonly Step[]
+  /** Of a host endpoint. What an allow leads to depends on it. */
+  readonly hook?: HostHook
+}
+
+/** Many rows share their outcomes, and hashing costs more than all else about them: this many are remembered. */
+const REMEMBERED = 1000
+
+/** Makes outcomes. */
+export class OutcomeMaker {
+  readonly #made = new Map<string, Outcome>()
+
+  make({ direction, hook }: { direction: Direction; hook?: HostHook }, steps: readonly Step[]): Outcome {
+    const content = JSON.stringify([direction, steps, ...(hook ? [hook] : [])])
+    const known = this.#made.get(content)
+    if (known) return known
+    if (this.#made.size === REMEMBERED) this.#made.clear()
+    const name = `o_${sha1Hex(content).slice(0, 16)}` as OutcomeName
+    const outcome = { name, direction, steps, ...(hook && { hook }) }
+    this.#made.set(content, outcome)
+    return outcome
+  }
 }
 
 /** The outcome's cause if no condition is involved: then every packet of the class is decided alike. */

@@ -37,10 +37,34 @@ export function residualRule(rule: ResolvedRule, vector: ReadonlySet<SetId>): Re
 export const residual = (program: Program, vector: ReadonlySet<SetId>): Stage[] =>
   program.stages.map(stage => ({ ...stage, rules: stage.rules.flatMap(r => residualRule(r, vector) ?? []) }))
 
+/** A host endpoint's rule for own addresses in exactly these sets, its own side decided; undefined if it cannot match them. */
+export function ownResidualRule(rule: ResolvedRule, vector: ReadonlySet<SetId>): ResolvedRule | undefined {
+  const { ownIn = [], ownNotIn = [], dports, notDports, sports, notSports, ...rest } = rule
+  if (!ownIn.every(id => vector.has(id)) || ownNotIn.some(id => vector.has(id))) return undefined
+  const keep = (terms: readonly PortTerm[]): PortTerm[] =>
+    terms.flatMap(({ ownIn: set, ...term }) => (set === undefined || vector.has(set) ? [term] : []))
+  return {
+    ...rest,
+    ...(dports && { dports: keep(dports) }),
+    ...(notDports && { notDports: keep(notDports) }),
+    ...(sports && { sports: keep(sports) }),
+    ...(notSports && { notSports: keep(notSports) }),
+  }
+}
+
+const termsOf = ({ dports, notDports, sports, notSports }: ResolvedRule): PortTerm[] =>
+  [dports, notDports, sports, notSports].flatMap(terms => terms ?? [])
+
+/** Every set that a rule asks about the own address. */
+export const ownSetsOfRule = (rule: ResolvedRule): SetId[] => [
+  ...(rule.ownIn ?? []),
+  ...(rule.ownNotIn ?? []),
+  ...termsOf(rule).flatMap(t => t.ownIn ?? []),
+]
+
 /** Every set that a rule asks about its peer. */
 export function setsOfRule(rule: ResolvedRule): SetId[] {
-  const terms = [rule.dports, rule.notDports, rule.sports, rule.notSports].flatMap(t => t ?? [])
-  return [...rule.peerIn, ...rule.peerNotIn, ...terms.flatMap(t => t.peerIn ?? [])]
+  return [...rule.peerIn, ...rule.peerNotIn, ...termsOf(rule).flatMap(t => t.peerIn ?? [])]
 }
 
 /** The ranges that the terms name for a protocol. */

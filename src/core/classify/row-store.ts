@@ -4,7 +4,12 @@ import type { Outcome, OutcomeName } from './outcome.ts'
 import type { Row, RowName } from './row.ts'
 
 /** A row with the outcomes that it leads to. */
-export type MadeRow = { readonly row: Row; readonly outcomes: ReadonlyMap<OutcomeName, Outcome> }
+export type MadeRow = {
+  readonly row: Row
+  readonly outcomes: ReadonlyMap<OutcomeName, Outcome>
+  /** Whether the same rules make the same row in the other family: none of them asks about ICMP's types. */
+  readonly anyFamily: boolean
+}
 
 type Counted<T> = { readonly value: T; users: number }
 

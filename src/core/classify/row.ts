@@ -2,7 +2,7 @@
 // Lookup goes from fine to coarse: port, then type and code, then type, then protocol, then the row's `otherwise`.
 import { sha1Hex } from '../base/hash.ts'
 import type { Family } from '../net/addr.ts'
-import type { Direction } from '../resources/cause.ts'
+import type { Direction, HostHook } from '../resources/cause.ts'
 import type { OutcomeName } from './outcome.ts'
 
 export type PortEntry = {
@@ -26,6 +26,7 @@ export type RowName = string & { readonly __row: true }
 export type Row = {
   readonly name: RowName
   readonly direction: Direction
+  readonly hook?: HostHook
   readonly ports: readonly PortEntry[]
   readonly types: readonly TypeEntry[]
   readonly protocols: readonly ProtocolEntry[]
@@ -33,8 +34,9 @@ export type Row = {
 }
 
 export function makeRow(content: Omit<Row, 'name'>): Row {
-  const { direction, ports, types, protocols, otherwise } = content
-  const name = `r_${sha1Hex(JSON.stringify([direction, ports, types, protocols, otherwise])).slice(0, 16)}` as RowName
+  const { direction, hook, ports, types, protocols, otherwise } = content
+  const text = JSON.stringify([direction, ports, types, protocols, otherwise, ...(hook ? [hook] : [])])
+  const name = `r_${sha1Hex(text).slice(0, 16)}` as RowName
   return { name, ...content }
 }
 

@@ -12,7 +12,7 @@ function wishes(pod: Record<string, string>, namespace: Record<string, string> =
   const read = podWishes({ pod: of(pod), namespace: of(namespace), config: CONFIG, ...more })
   return read.ok ? read.value : read.problems.map(({ path, message }) => `${path} ${message}`)
 }
-const NOTHING = { families: [4], pools: { 4: ['config-pool'], 6: [] }, addresses: [], mac: undefined }
+const NOTHING = { families: [4], pools: { 4: ['config-pool'], 6: [] }, addresses: [], mac: undefined, spoofs: false }
 
 describe('what a pod asks for', () => {
   it("is the configuration's unless annotations say otherwise; the pod comes before its namespace", () => {

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { failed, ok, type Problem, type Result } from '../base/problem.ts'
 import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
-import { address, leaf, mistake } from '../resources/field.ts'
+import { address, leaf, mistake, net } from '../resources/field.ts'
 import { describeIssues } from '../resources/issues.ts'
 import { type NetworkConfig, poolList } from './config.ts'
 
@@ -21,6 +21,8 @@ export type PodWishes = {
   readonly addresses: readonly Addr[]
   /** Of the container's interface. */
   readonly mac: string | undefined
+  /** It may send from other addresses too (the policy table says which): the kernel's own check must let it. */
+  readonly spoofs: boolean
 }
 
 export type Annotations = Readonly<Record<string, string>> | undefined
@@ -101,6 +103,7 @@ export function podWishes({ pod, namespace, config, ip }: WishSources): Result<P
   const macText = pod?.[`${DOMAIN}hwAddr`]
   const mac = macText ? judgeMac(macText) : undefined
   if (mac?.ok === false) problems.push(...mac.problems.map(problem => ({ ...problem, path: `${DOMAIN}hwAddr` })))
+  const sources = read('allowedSourcePrefixes', z.array(net()), [pod]) ?? []
   if (wantedFamilies.length === 0 && wantedAddresses.length === 0) {
     problems.push({
       path: 'ipam',
@@ -114,6 +117,7 @@ export function podWishes({ pod, namespace, config, ip }: WishSources): Result<P
     pools,
     addresses: wantedAddresses,
     mac: mac?.ok ? mac.value : undefined,
+    spoofs: sources.length > 0,
   })
 }
 

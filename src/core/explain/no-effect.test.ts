@@ -26,23 +26,25 @@ function fieldsOf(kind: Kind): string[] {
 }
 /** The resource with a field as it stands, valid or not: only whether anybody looks at it matters. */
 const having = (kind: Kind, field: string, value: unknown): Resource => {
-  const valid = resource(kind, {})
+  // A burst says something of a rate only.
+  const valid = resource(kind, kind === 'FelixConfiguration' ? { logActionRateLimit: '5/minute' } : {})
   return { ...valid, spec: { ...('spec' in valid ? valid.spec : {}), [field]: value } } as Resource
 }
 /** One of these makes a difference wherever a field is looked at. */
-const VALUES = ['x', true, 'Accept'] as const
+const VALUES = ['x', true, 'Accept', '9/hour', 7, 'Any', 'IPPoolsAndHostIPs'] as const
 
 test('the parameters of FelixConfiguration that are used are those that change what the node does', () => {
   const all = fieldsOf('FelixConfiguration')
   assert.ok(all.length > 150, `${all.length} parameters`)
+  const node = resource('Node', { bgp: { ipv4Address: '10.0.0.1/24' } }, { name: 'a' })
   const facts = (r: Resource): string => {
     try {
-      return JSON.stringify(nodeFacts(snapshotOf([r]), 'a'))
+      return JSON.stringify(nodeFacts(snapshotOf([r, node]), 'a'))
     } catch {
       return 'trips over the value, so it looks at it'
     }
   }
-  const without = facts(resource('FelixConfiguration', {}))
+  const without = facts(resource('FelixConfiguration', { logActionRateLimit: '5/minute' }))
   const used = all.filter(field => VALUES.some(v => facts(having('FelixConfiguration', field, v)) !== without))
   assert.deepEqual(used.sort(), [...FELIX_USED].sort())
 })
@@ -74,7 +76,7 @@ test('settings without effect are told in one line', () => {
   // What says the default anyway is not what people look for.
   assert.deepEqual(felix({ nftablesMode: 'Auto', floatingIPs: 'Disabled' }), [])
   assert.deepEqual(felix({ nftablesMode: 'Disabled' }), [`${nothing}: nftablesMode`])
-  assert.deepEqual(felix({ nodeSelector: 'all()', logPrefix: 'x' }, 'some'), [`${nothing}: logPrefix, nodeSelector`])
+  assert.deepEqual(felix({ nodeSelector: 'all()', logPrefix: 'x' }, 'some'), [])
 
   const ref = { secretKeyRef: { name: 'bgp', key: 'p', optional: true } }
   const goesWithout = 'Secrets are not supported yet: the session goes without its optional password'
@@ -116,7 +118,7 @@ test('annotations of a pod that nobody follows', () => {
       'other.example/qos.projectcalico.org': 'x',
     }),
     [
-      'metadata.annotations: accepted, and without effect yet: qos.projectcalico.org/ingressBandwidth, cni.projectcalico.org/allowedSourcePrefixes',
+      'metadata.annotations: accepted, and without effect yet: qos.projectcalico.org/ingressBandwidth',
       'metadata.annotations: not supported yet: the pod gets no network before they are removed: cni.projectcalico.org/floatingIPs, cni.projectcalico.org/ipAddrsNoIpam',
     ],
   )

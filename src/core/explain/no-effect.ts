@@ -13,12 +13,28 @@ import {
 const NOTHING = 'accepted, and without effect yet'
 const NO_NETWORK = 'not supported yet: the pod gets no network before they are removed'
 
-/** The few that are used (calc/node-facts.ts); all others are not. */
+/** Those that are used (calc/node-facts.ts); all others are not. */
 export const FELIX_USED = [
   'interfacePrefix',
   'defaultEndpointToHostAction',
   'disableConntrackInvalidCheck',
   'logPrefix',
+  'logActionRateLimit',
+  'logActionRateLimitBurst',
+  'nftablesFilterDenyAction',
+  'iptablesFilterDenyAction',
+  'failsafeInboundHostPorts',
+  'failsafeOutboundHostPorts',
+  'allowVXLANPacketsFromWorkloads',
+  'allowIPIPPacketsFromWorkloads',
+  'vxlanPort',
+  'workloadSourceSpoofing',
+  'interfaceExclude',
+  'iptablesNATOutgoingInterfaceFilter',
+  'natOutgoingExclusions',
+  'natOutgoingAddress',
+  'natPortRange',
+  'nodeSelector',
 ] as const satisfies readonly (keyof FelixConfiguration['spec'])[]
 
 /** The few that are not used; all others are (bird/). */
@@ -35,7 +51,7 @@ export const BGP_UNUSED = [
 
 /** How annotations of pods begin, by what becomes of a pod that has one (cni/pod-wishes.ts refuses some). */
 const POD_ANNOTATIONS: readonly (readonly [effect: string, begins: readonly string[]])[] = [
-  [NOTHING, ['qos.projectcalico.org/', 'cni.projectcalico.org/allowedSourcePrefixes']],
+  [NOTHING, ['qos.projectcalico.org/']],
   [NO_NETWORK, ['cni.projectcalico.org/floatingIPs', 'cni.projectcalico.org/ipAddrsNoIpam']],
 ]
 
@@ -43,7 +59,7 @@ const POD_ANNOTATIONS: readonly (readonly [effect: string, begins: readonly stri
 export function withoutEffect(resource: Resource): Problem[] {
   switch (resource.kind) {
     case 'FelixConfiguration':
-      return line('spec', NOTHING, unusedOf(resource, felixUses(resource)))
+      return line('spec', NOTHING, unusedOf(resource, isUsedOfFelix))
     case 'BGPConfiguration':
       return [
         ...line(
@@ -66,11 +82,7 @@ function line(path: string, effect: string, names: readonly string[]): Problem[]
   return names.length === 0 ? [] : [{ path, message: `${effect}: ${names.join(', ')}` }]
 }
 
-/** Settings for selected nodes are read by none. */
-const felixUses =
-  ({ spec }: FelixConfiguration) =>
-  (field: string): boolean =>
-    spec.nodeSelector === undefined && FELIX_USED.some(used => used === field)
+const isUsedOfFelix = (field: string): boolean => FELIX_USED.some(used => used === field)
 
 /** The fields of `spec` that are not used, by name, without those that say what is the default anyway. */
 function unusedOf(resource: FelixConfiguration | BGPConfiguration, isUsed: (field: string) => boolean): string[] {

@@ -1,9 +1,15 @@
 // What a resource does, in one or two sentences, said when it is created, changed or deleted. The sentences are composed
 // from the resource's own parts; a shape that has no short sentence gets a longer one, never one that is nearly right.
+import { hostsOf } from '../oracle/members.ts'
+import { appliesTo, isKubernetes } from '../oracle/order.ts'
 import { type Direction, splitKey } from '../resources/cause.ts'
+import { derived } from '../resources/derive.ts'
+import { SERVICE_NAME_LABEL } from '../resources/kinds/service.ts'
 import {
+  type EndpointSlice,
   find,
   type GlobalNetworkPolicy,
+  type HostEndpoint,
   type IPPool,
   isTieredPolicy,
   type Kind,
@@ -13,11 +19,13 @@ import {
   type Resource,
   type Snapshot,
   type StagedGlobalNetworkPolicy,
+  type StagedKubernetesNetworkPolicy,
   type StagedNetworkPolicy,
   type Tier,
 } from '../resources/resource.ts'
+import { describeKubernetes, kubernetesSubject } from './kubernetes.ts'
 import { isUnconditional, namespaceWords, onlyPeer, ruleWords } from './rule-words.ts'
-import { list, plural, things } from './words.ts'
+import { cut, list, plural, things } from './words.ts'
 
 export type Verb = 'created' | 'updated' | 'unchanged' | 'deleted' | 'valid'
 
@@ -26,6 +34,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   GlobalNetworkPolicy: 'Global network policy',
   StagedNetworkPolicy: 'Staged network policy',
   StagedGlobalNetworkPolicy: 'Staged global network policy',
+  StagedKubernetesNetworkPolicy: "Staged Kubernetes' network policy",
   Tier: 'Tier',
   NetworkSet: 'Network set',
   GlobalNetworkSet: 'Global network set',
@@ -34,6 +43,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   IPAMConfiguration: 'IPAM configuration',
   Node: 'Node',
   WorkloadEndpoint: 'Workload endpoint',
+  HostEndpoint: 'Host endpoint',
   BGPConfiguration: 'BGP configuration',
   BGPPeer: 'BGP peer',
   FelixConfiguration: 'Felix configuration',
@@ -41,6 +51,10 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   Namespace: 'Namespace',
   ServiceAccount: 'Service account',
   Pod: 'Pod',
+  Service: 'Service',
+  KubernetesNetworkPolicy: "Kubernetes' network policy",
+  KubernetesClusterNetworkPolicy: 'Cluster network policy',
+  EndpointSlice: 'Endpoint slice',
 }
 
 /** One line. The snapshot, when given, tells the default action of the policy's tier. */
@@ -49,26 +63,34 @@ export function summarize(resource: Resource, verb: Verb, snapshot?: Snapshot): 
   const where = namespace === '' ? '' : ` ${verb === 'deleted' ? 'from' : 'in'} namespace '${namespace}'`
   const head = `${NOUNS[resource.kind]} '${name}' ${verb === 'valid' ? 'is valid' : verb}${where}.`
   const body = verb === 'deleted' ? farewell(resource) : describe(resource, snapshot)
-  return body === '' ? head : `${head} ${body}`
+  const hosts =
+    verb !== 'deleted' && snapshot && resource.kind === 'GlobalNetworkPolicy' ? alsoHosts(resource, snapshot) : ''
+  return [head, body, hosts].filter(text => text !== '').join(' ')
 }
 
-const isStaged = (resource: Resource): resource is StagedNetworkPolicy | StagedGlobalNetworkPolicy =>
-  resource.kind === 'StagedNetworkPolicy' || resource.kind === 'StagedGlobalNetworkPolicy'
+type Staged = StagedNetworkPolicy | StagedGlobalNetworkPolicy | StagedKubernetesNetworkPolicy
+
+const isStaged = (resource: Resource): resource is Staged =>
+  resource.kind === 'StagedNetworkPolicy' ||
+  resource.kind === 'StagedGlobalNetworkPolicy' ||
+  resource.kind === 'StagedKubernetesNetworkPolicy'
 
 function farewell(resource: Resource): string {
-  if (!isTieredPolicy(resource)) return ''
-  return isStaged(resource) ? 'It was never enforced.' : `It no longer applies to ${subject(resource)}.`
+  if (isStaged(resource)) return 'It was never enforced.'
+  if (isKubernetes(resource)) return `It no longer applies to ${kubernetesSubject(resource)}.`
+  return isTieredPolicy(resource) ? `It no longer applies to ${subject(resource)}.` : ''
 }
 
 /** A staged policy in the words of the enforced one, after a word that it is none. */
-function describeStaged(resource: StagedNetworkPolicy | StagedGlobalNetworkPolicy, snapshot?: Snapshot): string {
+function describeStaged(resource: Staged, snapshot?: Snapshot): string {
   const { name } = resource.metadata
-  const kind = resource.kind === 'StagedNetworkPolicy' ? 'NetworkPolicy' : 'GlobalNetworkPolicy'
+  const kind = resource.kind.slice('Staged'.length)
   const why = 'see `gingham why` for what it would change'
   if (resource.spec.stagedAction === 'Delete') {
     return `It is not enforced. Enforced, it would delete ${kind} '${name}': ${why}.`
   }
-  return `It is not enforced: ${why}. Enforced, it would say: ${describePolicy(resource, snapshot)}`
+  const said = isKubernetes(resource) ? describeKubernetes(resource) : describePolicy(resource, snapshot)
+  return `It is not enforced: ${why}. Enforced, it would say: ${said}`
 }
 
 function describe(resource: Resource, snapshot: Snapshot | undefined): string {
@@ -78,6 +100,7 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describePolicy(resource, snapshot)
     case 'StagedNetworkPolicy':
     case 'StagedGlobalNetworkPolicy':
+    case 'StagedKubernetesNetworkPolicy':
       return describeStaged(resource, snapshot)
     case 'Tier':
       return describeTier(resource)
@@ -86,6 +109,15 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describeNets(resource.spec.nets ?? [])
     case 'IPPool':
       return describePool(resource)
+    case 'KubernetesNetworkPolicy':
+    case 'KubernetesClusterNetworkPolicy':
+      return describeKubernetes(resource)
+    case 'Service':
+      return 'Policies that name it mean its endpoints, never its own address.'
+    case 'EndpointSlice':
+      return describeSlice(resource)
+    case 'HostEndpoint':
+      return describeHost(resource)
     default:
       return ''
   }
@@ -93,6 +125,31 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
 
 const isGlobal = (policy: Policy): policy is GlobalNetworkPolicy | StagedGlobalNetworkPolicy =>
   policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
+
+/** A global policy for pods is easily one for nodes too, and that must not be found out by being locked out. */
+function alsoHosts(policy: GlobalNetworkPolicy, snapshot: Snapshot): string {
+  const { preDNAT, doNotTrack } = policy.spec
+  const applies = appliesTo(policy)
+  const governed = hostsOf(derived(snapshot)).filter(host => applies(host.labels))
+  if (governed.length === 0 || preDNAT || doNotTrack) return ''
+  const names = governed.map(host => host.name.slice('HostEndpoint '.length))
+  return `It governs ${plural(governed.length, 'host endpoint')} too: ${list(names)}.`
+}
+
+function describeHost({ spec }: HostEndpoint): string {
+  const { node, interfaceName, expectedIPs = [], profiles = [] } = spec
+  const what =
+    interfaceName === '*'
+      ? 'every interface that has no host endpoint of its own'
+      : interfaceName === undefined
+        ? `the interface with ${expectedIPs.join(' or ')}`
+        : `interface ${interfaceName}`
+  const rest =
+    profiles.length === 0
+      ? 'what no policy allows is denied, save for the failsafe ports'
+      : `what no policy decides is left to ${profiles.length === 1 ? 'profile' : 'profiles'} ${profiles.join(', ')}`
+  return `It guards ${what} of node '${node}': ${rest}.`
+}
 
 /** Which pods a policy governs. */
 function subject(policy: Policy): string {
@@ -142,13 +199,6 @@ function describePolicy(policy: Policy, snapshot: Snapshot | undefined): string 
   }
   return aspects.map((aspect, i) => describeAspect(aspect, { who, denies, end, namespaced, peer: peers[i] })).join(' ')
 }
-
-/** So many rules are told one by one; more make a sentence that nobody reads. */
-const TOLD = 5
-
-/** The first ones of many, and a word about how many are left out. One more than can be told is told too. */
-const cut = (words: readonly string[], rest: (n: number) => string): string[] =>
-  words.length <= TOLD + 1 ? [...words] : [...words.slice(0, TOLD), rest(words.length - TOLD)]
 
 type AspectContext = {
   readonly who: string
@@ -209,6 +259,17 @@ function describeNets(nets: readonly string[]): string {
   const shown = nets.slice(0, 3)
   const more = nets.length > shown.length ? [`${nets.length - shown.length} more`] : []
   return `It holds ${plural(nets.length, 'network')}: ${list([...shown, ...more])}.`
+}
+
+function describeSlice({ metadata, endpoints, ports }: EndpointSlice): string {
+  const service = metadata.labels?.[SERVICE_NAME_LABEL]
+  if (!service) return `It belongs to no service: its label ${SERVICE_NAME_LABEL} is missing.`
+  const addresses = endpoints.flatMap(endpoint => endpoint.addresses)
+  const numbers = (ports ?? []).flatMap(({ port, protocol = 'TCP' }) =>
+    port === undefined ? [] : `${protocol} ${port}`,
+  )
+  const where = numbers.length === 0 ? 'without a port' : `on ${list(numbers)}`
+  return `It gives service '${service}' ${plural(addresses.length, 'endpoint')} ${where}.`
 }
 
 function describePool({ spec }: IPPool): string {

@@ -9,6 +9,13 @@ export function list(items: readonly string[], word = 'and'): string {
   return `${items.slice(0, -1).join(', ')} ${word} ${items.at(-1)}`
 }
 
+/** So many items are told one by one; more make a sentence that nobody reads. */
+const TOLD = 5
+
+/** The first ones of many, and a word about how many are left out. One more than can be told is told too. */
+export const cut = (words: readonly string[], rest: (n: number) => string): string[] =>
+  words.length <= TOLD + 1 ? [...words] : [...words.slice(0, TOLD), rest(words.length - TOLD)]
+
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
 
 const labeled = (label: string, value: string): string => `'${label}=${value}'`

@@ -89,20 +89,24 @@ export function* releaseAffinity(owner: Owner, cidr: Prefix): Plan<void> {
   })
 }
 
-/** Brings one of the owner's affinities to rest: true if the block is the owner's, false if the affinity is gone. */
-export function* settleAffinity(owner: Owner, cidr: Prefix, options: { affinity: Stored; now: Moment }): Plan<boolean> {
+/** Brings one of the owner's affinities to rest: its block if that is the owner's, undefined if the affinity is gone. */
+export function* settleAffinity(
+  owner: Owner,
+  cidr: Prefix,
+  options: { affinity: Stored; now: Moment },
+): Plan<StoredBlock | 'corrupt' | undefined> {
   const { affinity, now } = options
   switch (decodeAffinity(affinity.value)) {
     case 'pending':
-      return (yield* claimBlock(owner, cidr, now)) !== undefined
+      return yield* claimBlock(owner, cidr, now)
     case 'pendingDeletion':
       yield* releaseAffinity(owner, cidr)
-      return false
+      return undefined
     case 'confirmed': {
       const found = yield* readBlock(cidr)
-      if (found === 'corrupt' || owns(owner, found)) return true
+      if (found === 'corrupt' || owns(owner, found)) return found
       yield* remove(affinity.key, affinity.revision)
-      return false
+      return undefined
     }
   }
 }

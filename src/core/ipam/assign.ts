@@ -3,7 +3,7 @@
 // a handle that says too much, which the handle's release repairs, and never an address that nobody knows of.
 import { type Addr, FAMILIES, type Family, familyOf, toNumber } from '../net/addr.ts'
 import { type Prefix, prefixContains, prefixCovers } from '../net/prefix.ts'
-import { claimBlock, openBlock, readBlock, settleAffinity } from './affinity.ts'
+import { claimBlock, openBlock, readBlock, type StoredBlock, settleAffinity } from './affinity.ts'
 import {
   type Attribute,
   addressAt,
@@ -20,7 +20,7 @@ import { encodeHandle, withCount } from './handle.ts'
 import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, handleKey, type Owner } from './keys.ts'
 import { IpamError, list, type Plan, put, retry } from './plan.ts'
 import { blockOf, blocksFrom, type IPPoolLike, shuffle } from './pools.ts'
-import { readHandle, releaseFrom } from './release.ts'
+import { readHandle, releaseFrom, type StoredHandle } from './release.ts'
 
 /** What all kinds of allocation need to know; time and chance among it. */
 export type AssignContext = {
@@ -48,10 +48,11 @@ export type Assigned = Readonly<Record<Family, readonly Addr[]>>
 export function* autoAssign(request: AutoAssign): Plan<Assigned> {
   const got: Record<Family, Addr[]> = { 4: [], 6: [] }
   const touched = new Set<Prefix>()
+  const promises = new Promises(request.handle)
   try {
     for (const family of FAMILIES) {
       const { count, pools } = request.wanted[family]
-      if (count > 0) yield* assignFamily({ ...request, family, pools, count, got: got[family], touched })
+      if (count > 0) yield* assignFamily({ ...request, family, pools, count, got: got[family], touched, promises })
     }
   } catch (error) {
     const mine = [...got[4], ...got[6]]
@@ -72,6 +73,7 @@ type FamilyRequest = AutoAssign & {
   /** Filled here, so that a failure half way knows what there is to give back. */
   readonly got: Addr[]
   readonly touched: Set<Prefix>
+  readonly promises: Promises
 }
 
 function* assignFamily(request: FamilyRequest): Plan<void> {
@@ -83,8 +85,9 @@ function* assignFamily(request: FamilyRequest): Plan<void> {
     if (got.length === count) return
     const cidr = cidrOfKey(affinity.key)
     if (cidr === undefined || !inPools(cidr)) continue
-    if (yield* settleAffinity(owner, cidr, { affinity, now })) yield* assignFrom(cidr, request, owner)
-    else owned--
+    const settled = yield* settleAffinity(owner, cidr, { affinity, now })
+    if (settled === undefined) owned--
+    else if (settled !== 'corrupt') yield* assignFrom({ cidr, affinity: owner, known: settled }, request)
   }
   if (got.length === count) return
 
@@ -96,9 +99,10 @@ function* assignFamily(request: FamilyRequest): Plan<void> {
   for (const { cidr, stored } of existing) {
     // Ours by the block alone: what a killed claim may leave.
     if (listed.has(cidr) || !mentionsOwner(stored.value, owner)) continue
-    if ((yield* claimBlock(owner, cidr, now)) === undefined) continue
+    const claimed = yield* claimBlock(owner, cidr, now)
+    if (claimed === undefined) continue
     owned++
-    yield* assignFrom(cidr, request, owner)
+    yield* assignFrom({ cidr, affinity: owner, known: claimed }, request)
     if (got.length === count) return
   }
   if (config.autoAllocateBlocks) {
@@ -109,9 +113,10 @@ function* assignFamily(request: FamilyRequest): Plan<void> {
         const message = `Need to allocate an IPAM block but could not - limit of ${limit} blocks reached for this node`
         throw new IpamError('block-limit', message)
       }
-      if ((yield* claimBlock(owner, cidr, now)) === undefined) continue
+      const claimed = yield* claimBlock(owner, cidr, now)
+      if (claimed === undefined) continue
       owned++
-      yield* assignFrom(cidr, request, owner)
+      yield* assignFrom({ cidr, affinity: owner, known: claimed }, request)
       if (got.length === count) return
     }
   }
@@ -120,7 +125,7 @@ function* assignFamily(request: FamilyRequest): Plan<void> {
     for (const { cidr, stored } of shuffle(existing, request.seed)) {
       const opened = openBlock(stored)
       if (opened === 'corrupt' || opened.block.affinity === owner || opened.block.unallocated.length === 0) continue
-      yield* assignFrom(cidr, request, undefined)
+      yield* assignFrom({ cidr, affinity: undefined, known: undefined }, request)
       if (got.length === count) return
     }
   }
@@ -138,14 +143,23 @@ function* candidates({ pools, owner, reserved }: FamilyRequest, taken: ReadonlyS
   }
 }
 
+/** `known`: the block as it was read last, before anything was written. */
+type Source = {
+  readonly cidr: Prefix
+  readonly affinity: Owner | undefined
+  readonly known: StoredBlock | undefined
+}
+
 /** Takes as many addresses as are still wanted from one block, if it (still) has the affinity asked for. */
-function* assignFrom(cidr: Prefix, request: FamilyRequest, affinity: Owner | undefined): Plan<void> {
-  const { handle, got, count, reserved } = request
+function* assignFrom({ cidr, affinity, known }: Source, request: FamilyRequest): Plan<void> {
+  const { handle, got, count, reserved, promises } = request
   const isReserved = (address: Addr): boolean => reserved.some(range => prefixContains(range, address))
   let promised = 0
   let held = 0
+  let first = known
   const ordinals = yield* retry(function* (): Plan<readonly number[] | undefined> {
-    const found = yield* readBlock(cidr)
+    const found = first ?? (yield* readBlock(cidr))
+    first = undefined
     if (found === undefined || found === 'corrupt') return []
     const { block, revision } = found
     if (affinity !== undefined && block.affinity !== affinity) return []
@@ -154,7 +168,7 @@ function* assignFrom(cidr: Prefix, request: FamilyRequest, affinity: Owner | und
     request.touched.add(cidr)
     const total = ordinalsOf(block, handle).length + chosen.length
     promised = Math.max(promised, total)
-    yield* promise(handle, cidr, total)
+    yield* promises.make(cidr, total)
     const next = allocate(block, chosen, toAttribute(request))
     if ((yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined) return undefined
     held = total
@@ -165,13 +179,29 @@ function* assignFrom(cidr: Prefix, request: FamilyRequest, affinity: Owner | und
   if (promised > held) yield* releaseFrom(cidr, [handle], () => [])
 }
 
-/** Writes into the handle that the block will hold this many of its addresses; always a write, so that a release notices. */
-function* promise(id: string, cidr: Prefix, count: number): Plan<void> {
-  yield* retry(function* (): Plan<number | undefined> {
-    const { handle, revision } = yield* readHandle(id)
+/** Writes into a handle what its blocks will hold. It remembers what it wrote: the next block needs no look at it. */
+class Promises {
+  readonly #id: string
+  #known: StoredHandle | undefined
+
+  constructor(id: string) {
+    this.#id = id
+  }
+
+  /** That the block will hold this many of its addresses; always a write, so that a release notices. */
+  *make(cidr: Prefix, count: number): Plan<void> {
+    yield* retry(() => this.#write(cidr, count))
+  }
+
+  *#write(cidr: Prefix, count: number): Plan<true | undefined> {
+    const { handle, revision } = this.#known ?? (yield* readHandle(this.#id))
+    this.#known = undefined
     const counted = withCount(handle, cidr, Math.max(count, handle.counts.get(cidr) ?? 0))
-    return yield* put(handleKey(id), encodeHandle(counted), revision)
-  })
+    const written = yield* put(handleKey(this.#id), encodeHandle(counted), revision)
+    if (written === undefined) return undefined
+    this.#known = { handle: counted, revision: written }
+    return true
+  }
 }
 
 const toAttribute = ({ handle, attributes }: AssignContext): Attribute => ({
@@ -189,6 +219,7 @@ export function* assignIp(address: Addr, pools: readonly IPPoolLike[], context: 
   }
   const cidr = blockOf(pool, toNumber(address))
   const ordinal = ordinalOf(cidr, address)!
+  const promises = new Promises(handle)
   let promised = 0
   let held = 0
   try {
@@ -208,7 +239,7 @@ export function* assignIp(address: Addr, pools: readonly IPPoolLike[], context: 
       }
       const total = ordinalsOf(block, handle).length + 1
       promised = Math.max(promised, total)
-      yield* promise(handle, cidr, total)
+      yield* promises.make(cidr, total)
       const next = allocate(block, [ordinal], toAttribute(context))
       if ((yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined) return undefined
       held = total

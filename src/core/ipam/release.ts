@@ -22,7 +22,7 @@ import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, handleKey, type Ow
 import { get, IpamError, list, type Plan, put, remove, retry } from './plan.ts'
 import { DEFAULT_BLOCK_SIZE } from './pools.ts'
 
-type StoredHandle = { readonly handle: Handle; readonly revision: number }
+export type StoredHandle = { readonly handle: Handle; readonly revision: number }
 
 /** A handle as it is, or the empty one at revision 0. */
 export function* readHandle(id: string): Plan<StoredHandle> {

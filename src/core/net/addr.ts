@@ -11,17 +11,29 @@ export const MAX: Readonly<Record<Family, bigint>> = { 4: (1n << 32n) - 1n, 6: (
 
 export const familyOf = (addr: string): Family => (addr.includes(':') ? 6 : 4)
 
-function parse4(text: string): bigint | undefined {
-  const parts = text.split('.')
-  if (parts.length !== 4) return undefined
+/** The number of a dotted quad, which ends at `end`; undefined if it is not the canonical spelling of one. */
+export function parseQuad(text: string, end = text.length): number | undefined {
   let n = 0
-  for (const part of parts) {
-    const byte = Number(part)
-    // The spelling must be the canonical one of a byte: no sign, no leading zero, no hexadecimal.
-    if (!(byte >= 0 && byte <= 255) || String(byte) !== part) return undefined
-    n = n * 256 + byte
+  let part = -1
+  let dots = 0
+  for (let i = 0; i < end; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit === -2 && part >= 0 && dots < 3) {
+      n = n * 256 + part
+      part = -1
+      dots++
+      // No sign, no leading zero, no hexadecimal.
+    } else if (digit >= 0 && digit <= 9 && part !== 0) {
+      part = (part < 0 ? 0 : part * 10) + digit
+      if (part > 255) return undefined
+    } else return undefined
   }
-  return BigInt(n)
+  return dots === 3 && part >= 0 ? n * 256 + part : undefined
+}
+
+function parse4(text: string): bigint | undefined {
+  const n = parseQuad(text)
+  return n === undefined ? undefined : BigInt(n)
 }
 
 function parse6(text: string): bigint | undefined {

@@ -1,5 +1,5 @@
 // CIDR prefixes as branded canonical strings `address/length`, host bits zero.
-import { type Addr, BITS, type Family, familyOf, fromNumber, parseNumber, toNumber } from './addr.ts'
+import { type Addr, BITS, type Family, familyOf, fromNumber, parseNumber, parseQuad, toNumber } from './addr.ts'
 
 export type Prefix = string & { readonly __prefix: true }
 /** Addresses `first` to `last`, both included, of one family. */
@@ -14,6 +14,9 @@ export type ParsedPrefix = { readonly prefix: Prefix; readonly hadLength: boolea
  * `hadLength` whether a length was written; the prefix itself is always canonical.
  */
 export function parsePrefixDetail(text: string): ParsedPrefix | undefined {
+  // What nearly every endpoint has, and a cluster has very many of them.
+  if (text.endsWith('/32') && parseQuad(text, text.length - 3) !== undefined)
+    return { prefix: text as Prefix, hadLength: true, strict: true }
   const slash = text.indexOf('/')
   const parsed = parseNumber(slash < 0 ? text : text.slice(0, slash))
   if (!parsed) return undefined

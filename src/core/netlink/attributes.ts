@@ -1,6 +1,6 @@
 // Netlink attributes as data: one table of (name, number, codec) gives the type, the encoder and the decoder.
 // An attribute is length, type, payload, padded to four bytes; nesting is an attribute whose payload is attributes.
-import { align4, DecodeError, fromUtf8, type Reader, utf8, Writer } from './bytes.ts'
+import { align4, DecodeError, fromUtf8, type Reader, u16At, utf8, Writer } from './bytes.ts'
 
 export type Codec<T> = {
   readonly encode: (w: Writer, value: T) => void
@@ -43,17 +43,58 @@ export const text: Codec<string> = {
   },
 }
 
-/** Every attribute of a window: its number and a window on its payload. */
-export function* eachAttribute(r: Reader): Generator<{ type: number; payload: Reader }> {
+export type Attribute = { readonly type: number; readonly payload: Reader }
+
+/** The next attribute of a window: its number and a window on its payload. */
+function takeAttribute(r: Reader): Attribute | undefined {
   // Fewer than four bytes are padding.
-  while (r.left >= 4) {
-    const at = r.at
-    const length = r.u16()
-    const type = r.u16() & TYPE_MASK
-    if (length < 4) throw new DecodeError(`an attribute of ${length} bytes`, at)
-    const payload = r.window(length - 4)
-    r.take(Math.min(align4(length) - length, r.left))
-    yield { type, payload }
+  if (r.left < 4) return undefined
+  const at = r.at
+  const length = r.u16()
+  const type = r.u16() & TYPE_MASK
+  if (length < 4) throw new DecodeError(`an attribute of ${length} bytes`, at)
+  const payload = r.window(length - 4)
+  r.take(Math.min(align4(length) - length, r.left))
+  return { type, payload }
+}
+
+/** Every attribute of a window. */
+export function* eachAttribute(r: Reader): Generator<Attribute> {
+  for (let found = takeAttribute(r); found; found = takeAttribute(r)) yield found
+}
+
+/** Every attribute in place, without an object for each: for what comes by the hundred thousand. */
+export class AttributeWalk {
+  readonly #bytes: Uint8Array
+  #next = 0
+  #end = 0
+  type = 0
+  /** The payload, until `to`. */
+  from = 0
+  to = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  /** Walks these bytes from now on. */
+  within(from: number, to: number): void {
+    this.#next = from
+    this.#end = to
+  }
+
+  /** Goes to the next attribute; false when there is none. */
+  next(): boolean {
+    const at = this.#next
+    const left = this.#end - at
+    if (left < 4) return false
+    const length = u16At(this.#bytes, at)
+    if (length < 4 || length > left) throw new DecodeError(`an attribute of ${length} bytes, ${left} left`, at)
+    this.type = u16At(this.#bytes, at + 2) & TYPE_MASK
+    this.from = at + 4
+    this.to = at + length
+    this.#next = at + align4(length)
+    return true
   }
 }
 
@@ -87,7 +128,8 @@ export function attributes<T extends AttributeTable>(table: T, strict = false): 
     },
     decode: r => {
       const values: Record<string, unknown> = {}
-      for (const { type, payload } of eachAttribute(r)) {
+      for (let found = takeAttribute(r); found; found = takeAttribute(r)) {
+        const { type, payload } = found
         const name = byType.get(type)
         if (name !== undefined) {
           values[name] = table[name]![1].decode(payload)

@@ -19,12 +19,16 @@ const ATTR_MAX = 0xffff
 
 export class Writer {
   bytes: Uint8Array<ArrayBuffer>
-  view: DataView
   length = 0
 
   constructor(capacity = 4096) {
     this.bytes = new Uint8Array(capacity)
-    this.view = new DataView(this.bytes.buffer)
+  }
+
+  /** Forgets what was written; what `result` gave is overwritten from now on. */
+  clear(): void {
+    this.bytes.fill(0, 0, this.length)
+    this.length = 0
   }
 
   /** The position of `n` fresh zero bytes. */
@@ -34,7 +38,6 @@ export class Writer {
       const grown = new Uint8Array(Math.max(at + n, this.bytes.length * 2))
       grown.set(this.bytes)
       this.bytes = grown
-      this.view = new DataView(grown.buffer)
     }
     this.length = at + n
     return at
@@ -42,23 +45,25 @@ export class Writer {
 
   u8(n: number): void {
     const at = this.reserve(1)
-    this.view.setUint8(at, n)
+    this.bytes[at] = n
   }
   u16(n: number): void {
-    const at = this.reserve(2)
-    this.view.setUint16(at, n, true)
+    this.setU16(this.reserve(2), n)
   }
   u32(n: number): void {
-    const at = this.reserve(4)
-    this.view.setUint32(at, n, true)
+    this.setU32(this.reserve(4), n)
   }
   be16(n: number): void {
     const at = this.reserve(2)
-    this.view.setUint16(at, n)
+    this.bytes[at] = n >>> 8
+    this.bytes[at + 1] = n
   }
   be32(n: number): void {
     const at = this.reserve(4)
-    this.view.setUint32(at, n)
+    this.bytes[at] = n >>> 24
+    this.bytes[at + 1] = n >>> 16
+    this.bytes[at + 2] = n >>> 8
+    this.bytes[at + 3] = n
   }
   /** Of a number up to 2^53. */
   be64(n: number): void {
@@ -73,16 +78,26 @@ export class Writer {
     this.reserve(align4(this.length) - this.length)
   }
 
+  /** What was reserved before, in host order. */
+  setU16(at: number, n: number): void {
+    this.bytes[at] = n
+    this.bytes[at + 1] = n >>> 8
+  }
+  setU32(at: number, n: number): void {
+    this.setU16(at, n)
+    this.setU16(at + 2, n >>> 16)
+  }
+
   /** Begins an attribute; give the result to `end`. */
   begin(type: number): number {
     const at = this.reserve(4)
-    this.view.setUint16(at + 2, type, true)
+    this.setU16(at + 2, type)
     return at
   }
   end(at: number): void {
     const length = this.length - at
     if (length > ATTR_MAX) throw new RangeError(`an attribute holds at most ${ATTR_MAX} bytes, not ${length}`)
-    this.view.setUint16(at, length, true)
+    this.setU16(at, length)
     this.pad()
   }
 
@@ -92,16 +107,18 @@ export class Writer {
   }
 }
 
+export const u16At = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8)
+export const be32At = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+
 /** A window on received bytes; `at` moves, `end` does not. Offsets in errors count from the start of `bytes`. */
 export class Reader {
   readonly bytes: Uint8Array
-  readonly view: DataView
   readonly end: number
   at: number
 
   constructor(bytes: Uint8Array, from = 0, end = bytes.length) {
     this.bytes = bytes
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.at = from
     this.end = end
   }
@@ -119,19 +136,21 @@ export class Reader {
   }
 
   u8(): number {
-    return this.view.getUint8(this.take(1))
+    return this.bytes[this.take(1)]!
   }
   u16(): number {
-    return this.view.getUint16(this.take(2), true)
+    return u16At(this.bytes, this.take(2))
   }
   u32(): number {
-    return this.view.getUint32(this.take(4), true)
+    const at = this.take(4)
+    return (u16At(this.bytes, at) | (u16At(this.bytes, at + 2) << 16)) >>> 0
   }
   be16(): number {
-    return this.view.getUint16(this.take(2))
+    const at = this.take(2)
+    return (this.bytes[at]! << 8) | this.bytes[at + 1]!
   }
   be32(): number {
-    return this.view.getUint32(this.take(4))
+    return be32At(this.bytes, this.take(4))
   }
   be64(): number {
     return this.be32() * 2 ** 32 + this.be32()
@@ -171,13 +190,14 @@ function putBytes(w: Writer, first: number, ...rest: number[]): void {
 
 /** The text of UTF-8 bytes; a DecodeError when they are none. */
 export function fromUtf8(bytes: Uint8Array, offset = 0): string {
-  let ascii = true
+  for (let i = 0; i < bytes.length; i++) if (bytes[i]! >= 0x80) return decodeUtf8(bytes, offset)
+  // Spreading goes through an iterator: a fifth of the speed.
+  return String.fromCharCode.apply(String, bytes as unknown as number[])
+}
+
+function decodeUtf8(bytes: Uint8Array, offset: number): string {
   let escaped = ''
-  for (const byte of bytes) {
-    if (byte >= 0x80) ascii = false
-    escaped += `%${byte.toString(16).padStart(2, '0')}`
-  }
-  if (ascii) return String.fromCharCode(...bytes)
+  for (const byte of bytes) escaped += `%${byte.toString(16).padStart(2, '0')}`
   try {
     return decodeURIComponent(escaped)
   } catch {

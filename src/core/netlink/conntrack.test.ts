@@ -38,6 +38,7 @@ const DNS: Connection = {
 test('all connections of a family', () => {
   assert.equal(hex(bytesOf(w => encodeGetConnections(w, 4))), '02000000')
   assert.equal(hex(bytesOf(w => encodeGetConnections(w, 6))), '0a000000')
+  assert.equal(hex(bytesOf(w => encodeGetConnections(w))), '00000000')
 })
 
 test('a connection is read, and deleted by what it was at first and its number', () => {

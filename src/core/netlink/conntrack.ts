@@ -45,19 +45,21 @@ export type Connection = {
   readonly zone?: number | undefined
 }
 
-/** Whether an address is at either end; translation of addresses may show it in one direction only. */
-export const involves = ({ original, reply }: Connection, address: Addr): boolean =>
-  [original.src, original.dst, reply.src, reply.dst].includes(address)
+/** Whether one of the addresses is at either end; translation of addresses may show it in one direction only. */
+export const involves = ({ original, reply }: Connection, addresses: ReadonlySet<Addr>): boolean =>
+  [original.src, original.dst, reply.src, reply.dst].some(address => addresses.has(address))
+
+const AF_UNSPEC = 0
 
 /** struct nfgenmsg */
-function putHeader(w: Writer, family: Family): void {
-  w.u8(afOf(family))
+function putHeader(w: Writer, family: Family | undefined): void {
+  w.u8(family === undefined ? AF_UNSPEC : afOf(family))
   w.u8(0)
   w.be16(0)
 }
 
-/** Body of CT.GET with DUMP: all connections of a family. */
-export const encodeGetConnections = (w: Writer, family: Family): void => putHeader(w, family)
+/** Body of CT.GET with DUMP: all connections of a family, or of both. */
+export const encodeGetConnections = (w: Writer, family?: Family): void => putHeader(w, family)
 
 /** Body of CT.DELETE: this entry, and no later one of the same tuple. */
 export function encodeDeleteConnection(w: Writer, { original, id, zone }: Connection): void {

@@ -34,11 +34,11 @@ export type Header = { readonly type: number; readonly flags: number; readonly s
 /** Appends one message; `body` writes what follows the header. Returns its position in the writer. */
 export function putMessage(w: Writer, header: Header, body: (w: Writer) => void): number {
   const at = w.reserve(16)
-  w.view.setUint16(at + 4, header.type, true)
-  w.view.setUint16(at + 6, header.flags, true)
-  w.view.setUint32(at + 8, header.seq, true)
+  w.setU16(at + 4, header.type)
+  w.setU16(at + 6, header.flags)
+  w.setU32(at + 8, header.seq)
   body(w)
-  w.view.setUint32(at, w.length - at, true)
+  w.setU32(at, w.length - at)
   w.pad()
   return at
 }

@@ -62,11 +62,11 @@ const MULTIPATH: Codec<readonly NextHop[]> = {
   encode: (w, hops) => {
     for (const hop of hops) {
       const at = w.reserve(8)
-      w.view.setUint8(at + 2, hop.onlink ? RTNH_F_ONLINK : 0)
-      w.view.setUint8(at + 3, (hop.weight ?? 1) - 1)
-      w.view.setUint32(at + 4, hop.link ?? 0, true)
+      w.bytes[at + 2] = hop.onlink ? RTNH_F_ONLINK : 0
+      w.bytes[at + 3] = (hop.weight ?? 1) - 1
+      w.setU32(at + 4, hop.link ?? 0)
       HOP.encode(w, { gateway: hop.gateway })
-      w.view.setUint16(at, w.length - at, true)
+      w.setU16(at, w.length - at)
     }
   },
   decode: r => {

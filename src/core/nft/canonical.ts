@@ -9,7 +9,11 @@ type Sets = { readonly get: (name: string) => Pick<NftSet, 'interval'> | undefin
 
 const withoutState = (s: Statement): Statement => (s.kind === 'counter' ? { kind: 'counter' } : s)
 
+/** These say the same to the kernel in no other way; nearly all rules (those of outcomes) have nothing else. */
+const isPlain = ({ kind }: Statement): boolean => kind === 'counter' || kind === 'set' || kind === 'verdict'
+
 function canonicalRule(rule: Rule, sets: Sets): Rule {
+  if (rule.statements.every(isPlain)) return { ...rule, statements: rule.statements.map(withoutState) }
   const find = (name: string) => sets.get(name)
   const { expressions, anonymous } = compile(rule.statements, find)
   const statements = recognise(expressions, find, name =>

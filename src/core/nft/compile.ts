@@ -2,6 +2,8 @@
 // field needs come first, once; ranges of host-order values are compared in big-endian; an anonymous set of several values
 // becomes a set of the kernel's, one of a single value a plain comparison.
 
+import { familyOf, toBytes } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 import { Reader } from '../netlink/bytes.ts'
 import { compareBytes, isRange, scalarBytes } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
@@ -17,8 +19,12 @@ const REGISTER = 8
 const WITH_PORTS = [6, 17, 33, 132, 136]
 const CMP = { eq: 0, neq: 1, lte: 3, gte: 5 } as const
 const LOG_WARN = 4
+/** Words in a register of the old numbering. */
+const WORDS = 4
+/** NFT_NAT_SNAT, and NF_NAT_RANGE_*; the kernel gives addresses and their flag back also where nft leaves them out. */
+const NAT = { SOURCE: 0, ADDRESS: 1, PORTS: 2 } as const
 const LIMIT_BURST = 5
-const UNITS = { second: 1, minute: 60 } as const
+const UNITS = { second: 1, minute: 60, hour: 3600, day: 86_400 } as const
 const LEVELS = { warn: 4, notice: 5, info: 6 } as const
 
 /** A set without a name of its own: the right side of one comparison. */
@@ -176,6 +182,13 @@ function compileStatement(p: Program, s: Statement): void {
       p.put({ name: 'immediate', dreg: REGISTER, data: { value: scalarBytes(FIELDS[s.field].type, s.value) } })
       p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
       break
+    case 'set-bits': {
+      const { type } = FIELDS[s.field]
+      p.load(s.field, REGISTER)
+      putMask(p, type, ~s.bits >>> 0, s.on ? s.bits : 0)
+      p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
+      break
+    }
     case 'set-map':
       p.lookup(s.fields, s.map, { dreg: REGISTER })
       p.put({ ...FIELDS[s.field].load, sreg: REGISTER } as Expression)
@@ -202,9 +215,20 @@ function compileStatement(p: Program, s: Statement): void {
     case 'verdict':
       p.put({ name: 'immediate', dreg: 0, data: { verdict: encodeVerdict(s.verdict) } })
       break
-    case 'masquerade':
-      p.put({ name: 'masq' })
+    case 'masquerade': {
+      const ports = putPorts(p, REGISTER, s.ports)
+      p.put({ name: 'masq', ...(s.ports && { flags: NAT.PORTS }), ...ports })
       break
+    }
+    case 'snat': {
+      const four = familyOf(s.to) === 4
+      p.put({ name: 'immediate', dreg: REGISTER, data: { value: toBytes(s.to) } })
+      const ports = putPorts(p, REGISTER + WORDS, s.ports)
+      const flags = NAT.ADDRESS | (s.ports ? NAT.PORTS : 0)
+      const addrs = { addrMin: REGISTER, addrMax: REGISTER }
+      p.put({ name: 'nat', type: NAT.SOURCE, family: four ? 2 : 10, ...addrs, ...ports, flags })
+      break
+    }
     case 'notrack':
       p.put({ name: 'notrack' })
       break
@@ -212,6 +236,15 @@ function compileStatement(p: Program, s: Statement): void {
       p.reject()
       break
   }
+}
+
+/** Loads the ports, which start a register of four words each, as nft does. */
+function putPorts(p: Program, first: number, ports: PortRange | undefined): { protoMin?: number; protoMax?: number } {
+  if (!ports) return {}
+  const last = ports.first === ports.last ? first : first + WORDS
+  p.put({ name: 'immediate', dreg: first, data: { value: scalarBytes('inet_service', ports.first) } })
+  if (last !== first) p.put({ name: 'immediate', dreg: last, data: { value: scalarBytes('inet_service', ports.last) } })
+  return { protoMin: first, protoMax: last }
 }
 
 type Match = Extract<Statement, { kind: 'match' }>
@@ -267,7 +300,8 @@ function compileComparison(p: Program, { field, op, right, mask }: Comparison): 
   }
 }
 
-function putMask(p: Program, type: ValueType, mask: number): void {
+/** `xor`: the bits that are set afterwards. */
+function putMask(p: Program, type: ValueType, mask: number, xor = 0): void {
   const { size, kind } = TYPES[type]
   if (kind !== 'number') throw new EncodeError(`a mask on ${type}`)
   p.put({
@@ -277,7 +311,7 @@ function putMask(p: Program, type: ValueType, mask: number): void {
     length: size,
     op: 0,
     mask: { value: scalarBytes(type, mask) },
-    xor: { value: new Uint8Array(size) },
+    xor: { value: scalarBytes(type, xor) },
   })
 }
 

@@ -1,11 +1,12 @@
 // A table's dump back into one value. Messages are handed over one by one (their bytes are borrowed); `result` puts them
 // together. Nothing is dropped in silence: what cannot be understood keeps its place, empty, and is listed as unknown.
 
-import { attributes, text } from '../netlink/attributes.ts'
+import { attributes, eachAttribute, text } from '../netlink/attributes.ts'
 import { DecodeError, Reader } from '../netlink/bytes.ts'
 import type { AnonymousSet } from './compile.ts'
 import { anonymousSet } from './compile.ts'
-import { decodeElements, isPipapo, isTree, type RawElement, rawElements } from './elements.ts'
+import { ElementDump } from './element-dump.ts'
+import { isPipapo, isTree, type Shape } from './elements.ts'
 import { shapeOf } from './encode.ts'
 import { EncodeError } from './encode-error.ts'
 import { CHAIN, HOOKS, POLICIES, RULE, SET, SET_FLAGS, TABLE, TABLE_FLAGS } from './nfnetlink.ts'
@@ -33,7 +34,9 @@ export class TableDump {
   readonly #chains = new Map<string, NftChain>()
   readonly #sets = new Map<string, NftSet>()
   readonly #anonymous = new Map<string, { type: ValueType; interval: boolean }>()
-  readonly #elements = new Map<string, RawElement[]>()
+  readonly #elements = new Map<string, ElementDump>()
+  /** Sets with an element that is not understood: they are told empty. */
+  readonly #failed = new Set<string>()
   /** How many elements the kernel says that a set has; it does not count catch-alls, and half a tree's. */
   readonly #counts = new Map<string, number>()
   readonly #rules: { chain: string; rule: RuleValues | DecodeError }[] = []
@@ -104,15 +107,29 @@ export class TableDump {
 
   /** The body of NEWSETELEM of the set `name`. */
   elements(name: string, body: Reader): void {
+    const shape = this.#shapeOf(name)
+    // A set that is not understood is told as such.
+    if (shape === undefined || this.#failed.has(name)) return
+    const dump = this.#elements.get(name) ?? new ElementDump(shape)
+    this.#elements.set(name, dump)
     try {
-      const { elements } = ELEMENTS.decode(body)
-      const known = this.#elements.get(name)
-      if (known) known.push(...(elements ?? []))
-      else this.#elements.set(name, [...(elements ?? [])])
+      for (const { type, payload } of eachAttribute(body)) {
+        if (type === SET_ELEM_LIST.ELEMENTS) dump.take(payload)
+        else if (type !== SET_ELEM_LIST.TABLE && type !== SET_ELEM_LIST.SET)
+          throw new DecodeError(`unknown attribute ${type}`, payload.at)
+      }
     } catch (error) {
-      this.#counts.delete(name)
       this.#fail('elements', `set ${name}`, error)
+      this.#failed.add(name)
+      this.#elements.delete(name)
     }
+  }
+
+  #shapeOf(name: string): Shape | undefined {
+    const set = this.#sets.get(name)
+    if (set) return shapeOf(set)
+    const anonymous = this.#anonymous.get(name)
+    return anonymous && { key: [anonymous.type], interval: anonymous.interval }
   }
 
   /**
@@ -121,9 +138,8 @@ export class TableDump {
    */
   isWhole(name: string): boolean {
     const count = this.#counts.get(name)
-    const raw = this.#elements.get(name) ?? []
-    const keyed = raw.filter(element => element.key !== undefined)
-    if (count === undefined || keyed.length === count) return true
+    const keyed = this.#elements.get(name)?.keyed ?? 0
+    if (count === undefined || this.#failed.has(name) || keyed === count) return true
     this.#elements.delete(name)
     return false
   }
@@ -142,7 +158,7 @@ export class TableDump {
   /** The whole table; undefined when the kernel told of none. */
   result(): NftTable | undefined {
     if (!this.#found) return undefined
-    const sets = [...this.#sets.values()].map(set => ({ ...set, elements: this.#elementsOf(set) }))
+    const sets = [...this.#sets.values()].map(set => ({ ...set, elements: this.#elementsOf(set.name) }))
     const anonymous = new Map<string, AnonymousSet>()
     for (const [name, shape] of this.#anonymous) {
       const set = this.#anonymousSet(name, shape)
@@ -159,18 +175,18 @@ export class TableDump {
     return this.#unknown.length > 0 ? { ...table, unknown: this.#unknown } : table
   }
 
-  #elementsOf(set: NftSet): readonly Element[] {
+  #elementsOf(name: string): readonly Element[] {
     try {
-      return decodeElements(shapeOf(set), this.#elements.get(set.name) ?? [])
+      return this.#elements.get(name)?.result() ?? []
     } catch (error) {
-      this.#fail('elements', `set ${set.name}`, error)
+      this.#fail('elements', `set ${name}`, error)
       return []
     }
   }
 
   #anonymousSet(name: string, { type, interval }: { type: ValueType; interval: boolean }): AnonymousSet | undefined {
     try {
-      const elements = decodeElements({ key: [type], interval }, this.#elements.get(name) ?? [])
+      const elements = this.#elementsOf(name)
       const parts = elements.map(({ key, comment }) => {
         if (key === '*' || comment !== undefined) throw new DecodeError('more than a key', 0)
         return key[0]!
@@ -199,7 +215,7 @@ export class TableDump {
   }
 }
 
-const ELEMENTS = attributes({ table: [1, text], set: [2, text], elements: [3, rawElements] }, true)
+const SET_ELEM_LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const
 
 const copy = (r: Reader): Reader => new Reader(r.bytes, r.at, r.end)
 

@@ -2,14 +2,13 @@
 // the top of the space); with several keys it is a pipapo, whose elements have two keys. Everything else is a hash.
 // Writing goes straight into one buffer: ten thousand elements are a few milliseconds.
 
-import { attributes, be32, bytes, type Codec, list, type Values } from '../netlink/attributes.ts'
-import { DecodeError, Reader, Writer } from '../netlink/bytes.ts'
+import { Writer } from '../netlink/bytes.ts'
 import { EncodeError } from './encode-error.ts'
 import { dataCodec } from './expressions.ts'
-import type { Element, KeyPart, Scalar, Verdict } from './objects.ts'
-import { keyLength, putScalar, TYPES, takeScalar, type ValueType } from './types.ts'
-import { elementData, readElementData } from './userdata.ts'
-import { decodeVerdict, encodeVerdict } from './verdict.ts'
+import type { Element, KeyPart, Scalar } from './objects.ts'
+import { putScalar, TYPES, type ValueType } from './types.ts'
+import { elementData } from './userdata.ts'
+import { encodeVerdict } from './verdict.ts'
 
 /** What the bytes of a set's elements depend on. */
 export type Shape = {
@@ -19,8 +18,8 @@ export type Shape = {
 }
 
 const NESTED = 0x8000
-const INTERVAL_END = 1
-const CATCH_ALL = 2
+export const INTERVAL_END = 1
+export const CATCH_ALL = 2
 
 export const isTree = (shape: Shape): boolean => shape.interval === true && shape.key.length === 1
 export const isPipapo = (shape: Shape): boolean => shape.interval === true && shape.key.length > 1
@@ -165,109 +164,4 @@ function checkOrder(shape: Shape, a: Writer, from: number, b: Writer, to: number
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   for (let i = 0; i < a.length && i < b.length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
   return a.length - b.length
-}
-
-const ELEMENT = attributes(
-  { key: [1, dataCodec], value: [2, dataCodec], flags: [3, be32], userdata: [6, bytes], keyEnd: [10, dataCodec] },
-  true,
-)
-type Raw = Values<{
-  key: readonly [1, typeof dataCodec]
-  value: readonly [2, typeof dataCodec]
-  flags: readonly [3, typeof be32]
-  userdata: readonly [6, typeof bytes]
-  keyEnd: readonly [10, typeof dataCodec]
-}>
-
-/** The contents of NFTA_SET_ELEM_LIST_ELEMENTS, as they come. Strict: a timeout or an expression is a DecodeError. */
-export const rawElements: Codec<readonly Raw[]> = list(1, ELEMENT)
-export type RawElement = Raw
-
-/** Values from the entries of a whole set (a tree's intervals are told by starts and ends together). */
-export function decodeElements(shape: Shape, raw: readonly RawElement[]): Element[] {
-  return isTree(shape) ? decodeTree(shape, raw) : raw.map(entry => decodeOne(shape, entry))
-}
-
-function keyBytes(shape: Shape, raw: RawElement): Uint8Array {
-  const bytes = raw.key?.value
-  if (bytes?.length !== keyLength(shape.key)) throw new DecodeError(`a key of ${bytes?.length ?? 0} bytes`, 0)
-  return bytes
-}
-
-function decodeKey(shape: Shape, from: Uint8Array, to: Uint8Array): KeyPart[] {
-  const low = new Reader(from)
-  const high = new Reader(to)
-  return shape.key.map(type => {
-    const size = TYPES[type].size
-    const a = takeScalar(low, type, shape.interval)
-    const b = takeScalar(high, type, shape.interval)
-    if (shape.key.length > 1) {
-      low.take(-size & 3)
-      high.take(-size & 3)
-    }
-    return a === b ? a : { from: a, to: b }
-  })
-}
-
-function decodeValue(shape: Shape, raw: RawElement): { value?: Scalar | Verdict } {
-  if (shape.value === undefined) {
-    if (raw.value !== undefined) throw new DecodeError('a value in a set', 0)
-    return {}
-  }
-  if (shape.value === 'verdict') return { value: decodeVerdict(raw.value?.verdict) }
-  const bytes = raw.value?.value
-  if (bytes?.length !== TYPES[shape.value].size) throw new DecodeError('a value of the wrong size', 0)
-  return { value: takeScalar(new Reader(bytes), shape.value) }
-}
-
-function decodeComment(raw: RawElement): { comment?: string } {
-  const comment = raw.userdata && readElementData(raw.userdata)
-  return comment === undefined ? {} : { comment }
-}
-
-function decodeOne(shape: Shape, raw: RawElement): Element {
-  const flags = raw.flags ?? 0
-  if (flags & ~CATCH_ALL) throw new DecodeError(`unknown element flags ${flags}`, 0)
-  const rest = { ...decodeValue(shape, raw), ...decodeComment(raw) }
-  if (flags & CATCH_ALL) return { key: '*', ...rest }
-  const from = keyBytes(shape, raw)
-  const to = isPipapo(shape) ? (raw.keyEnd?.value ?? from) : from
-  if (to.length !== from.length) throw new DecodeError(`a key of ${to.length} bytes`, 0)
-  return { key: decodeKey(shape, from, to), ...rest }
-}
-
-function decodeTree(shape: Shape, raw: readonly RawElement[]): Element[] {
-  const found: Element[] = []
-  const catchAll = raw.filter(entry => (entry.flags ?? 0) & CATCH_ALL)
-  const ends = (entry: RawElement): number => ((entry.flags ?? 0) & INTERVAL_END ? 0 : 1)
-  const points = raw
-    .filter(entry => !((entry.flags ?? 0) & CATCH_ALL))
-    .map(entry => ({ entry, key: keyBytes(shape, entry) }))
-    .sort((a, b) => compareBytes(a.key, b.key) || ends(a.entry) - ends(b.entry))
-  let open: { entry: RawElement; key: Uint8Array } | undefined
-  const close = (last: Uint8Array) => {
-    if (open)
-      found.push({
-        key: decodeKey(shape, open.key, last),
-        ...decodeValue(shape, open.entry),
-        ...decodeComment(open.entry),
-      })
-    open = undefined
-  }
-  for (const point of points) {
-    // An end also closes nothing: nft writes one at the bottom of the space. A start right after a start closes it too.
-    if (open) close(before(point.key))
-    if (ends(point.entry) === 1) open = point
-  }
-  if (open) close(new Uint8Array(open.key.length).fill(255))
-  return [...found, ...catchAll.map(entry => decodeOne(shape, entry))]
-}
-
-function before(key: Uint8Array): Uint8Array {
-  const bytes = key.slice()
-  for (let i = bytes.length - 1; i >= 0; i--) {
-    bytes[i] = (bytes[i]! - 1) & 255
-    if (bytes[i] !== 255) break
-  }
-  return bytes
 }

@@ -2,7 +2,7 @@
 // sequence number of its own, so that a refusal is told with the object that it is about.
 
 import { putAttribute, text } from '../netlink/attributes.ts'
-import { Writer } from '../netlink/bytes.ts'
+import { u16At, Writer } from '../netlink/bytes.ts'
 import { NLM_F, putMessage } from '../netlink/message.ts'
 import { type AnonymousSet, compile, type FindSet } from './compile.ts'
 import { isPipapo, putElement, type Shape } from './elements.ts'
@@ -86,8 +86,8 @@ class Encoder {
     })
     for (const op of ops) this.#op(op)
     // The last operation is acknowledged, so that silence is never taken for success.
-    const flags = this.#w.view.getUint16(this.#last + 6, true)
-    this.#w.view.setUint16(this.#last + 6, flags | NLM_F.ACK, true)
+    const at = this.#last + 6
+    this.#w.setU16(at, u16At(this.#w.bytes, at) | NLM_F.ACK)
     this.#raw(BATCH_END, { op: 'end batch', object: '' }, () => {})
     return { bytes: this.#w.result(), about: this.#about }
   }

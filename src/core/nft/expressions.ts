@@ -61,7 +61,19 @@ export const EXPRESSIONS = {
     true,
   ),
   log: attributes({ group: [1, be16], prefix: [2, text], level: [5, be32] }, true),
-  masq: attributes({}, true),
+  masq: attributes({ flags: [1, be32], protoMin: [2, register], protoMax: [3, register] }, true),
+  nat: attributes(
+    {
+      type: [1, be32],
+      family: [2, be32],
+      addrMin: [3, register],
+      addrMax: [4, register],
+      protoMin: [5, register],
+      protoMax: [6, register],
+      flags: [7, be32],
+    },
+    true,
+  ),
   notrack: attributes({}, true),
   reject: attributes({ type: [1, be32], code: [2, u8] }, true),
 } as const

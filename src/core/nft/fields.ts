@@ -43,6 +43,7 @@ const port = (offset: number): FieldInfo => ({ type: 'inet_service', load: paylo
 export const FIELDS: Readonly<Record<Field, FieldInfo>> = {
   'meta priority': meta('classid', 2),
   'meta mark': meta('mark', 3),
+  iif: meta('ifindex', 4),
   oif: meta('ifindex', 5),
   iifname: meta('ifname', 6),
   oifname: meta('ifname', 7),
@@ -92,6 +93,6 @@ function sameLoad(a: Load, b: Load): boolean {
  * concatenation it also converts one-byte host values, by words of two, which changes nothing; we write what it writes.
  */
 export function conversion(name: Field, inConcatenation: boolean): readonly [length: number, size: number] | undefined {
-  if (['meta priority', 'meta mark', 'oif', 'ct state', 'fib daddr type'].includes(name)) return [4, 4]
+  if (['meta priority', 'meta mark', 'iif', 'oif', 'ct state', 'fib daddr type'].includes(name)) return [4, 4]
   return inConcatenation && (name === 'meta l4proto' || name === 'meta nfproto') ? [1, 2] : undefined
 }

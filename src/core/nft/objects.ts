@@ -3,6 +3,7 @@
 //
 // A table is a value too: its sets and chains, each with a canonical print. Comparing two prints compares two objects.
 import type { Addr } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 
 /** A type of data in a set's key or value; nft's own words. */
 export type DataType =
@@ -19,10 +20,14 @@ export type DataType =
   | 'mark'
   | 'verdict'
 
-/** What a packet is asked for. `oif` is compared by index: 0 in the input hook, where there is no outgoing interface. */
+/**
+ * What a packet is asked for. `iif` and `oif` are compared by index, 0 being none: no outgoing interface in the input hook, no
+ * incoming one of what the host itself sends.
+ */
 export type Field =
   | 'iifname'
   | 'oifname'
+  | 'iif'
   | 'oif'
   | 'meta l4proto'
   | 'meta nfproto'
@@ -102,9 +107,16 @@ export type Statement =
       readonly fields: readonly Field[]
       readonly map: string
     }
+  /** `meta mark set meta mark | bits`, or `& ~bits`: the other bits stay. */
+  | { readonly kind: 'set-bits'; readonly field: 'meta mark'; readonly bits: number; readonly on: boolean }
   /** Packets and bytes are state, not identity: they are left out of the canonical print. */
   | { readonly kind: 'counter'; readonly packets?: number; readonly bytes?: number }
-  | { readonly kind: 'limit'; readonly rate: number; readonly per: 'second' | 'minute'; readonly burst?: number }
+  | {
+      readonly kind: 'limit'
+      readonly rate: number
+      readonly per: 'second' | 'minute' | 'hour' | 'day'
+      readonly burst?: number
+    }
   /** With `group`: to NFLOG; without: to the kernel log. Prefix at most 127 bytes. */
   | {
       readonly kind: 'log'
@@ -113,7 +125,9 @@ export type Statement =
       readonly level?: 'info' | 'notice' | 'warn'
     }
   | { readonly kind: 'verdict'; readonly verdict: Verdict }
-  | { readonly kind: 'masquerade' }
+  /** `ports`: of the source, afterwards; nft takes them only behind a question for a protocol that has some. */
+  | { readonly kind: 'masquerade'; readonly ports?: PortRange }
+  | { readonly kind: 'snat'; readonly to: Addr; readonly ports?: PortRange }
   | { readonly kind: 'notrack' }
   | { readonly kind: 'reject' }
 

@@ -3,6 +3,8 @@
 // One thing nft reads otherwise: a source and a destination port compared with one value each, in one rule, become one
 // comparison of four bytes, in the first one's place, and of `!=` twice that is even another condition. (By netlink it is
 // right, and lists right.)
+import { familyOf } from '../net/addr.ts'
+import type { PortRange } from '../net/ports.ts'
 import { anonymousSet } from './compile.ts'
 import { isRange } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
@@ -147,6 +149,8 @@ export function printStatement(s: Statement): string {
       return `${s.fields.join(' . ')} vmap @${s.map}`
     case 'set':
       return `${s.field} set ${printScalar(FIELDS[s.field].type, s.value)}`
+    case 'set-bits':
+      return `${s.field} set ${s.field} ${s.on ? `| ${hex(s.bits)}` : `& ${hex(~s.bits >>> 0)}`}`
     case 'set-map':
       return `${s.field} set ${s.fields.join(' . ')} map @${s.map}`
     case 'counter':
@@ -163,11 +167,19 @@ export function printStatement(s: Statement): string {
     case 'verdict':
       return printVerdict(s.verdict)
     case 'masquerade':
+      return `masquerade${s.ports ? ` to ${portsOf(s.ports)}` : ''}`
+    case 'snat': {
+      const six = familyOf(s.to) === 6
+      const to = six && s.ports ? `[${s.to}]` : s.to
+      return `snat ${six ? 'ip6' : 'ip'} to ${to}${s.ports ? portsOf(s.ports) : ''}`
+    }
     case 'notrack':
     case 'reject':
       return s.kind
   }
 }
+
+const portsOf = ({ first, last }: PortRange): string => `:${first === last ? first : `${first}-${last}`}`
 
 /** In a prefix nft looks for variables too. */
 function prefix(text: string): string {

@@ -1,18 +1,19 @@
 // The kernel's expressions back into statements. A rule counts as understood only if compiling what was understood gives
 // the very same expressions again: whatever this file may get wrong shows as "not understood", never as another rule.
 
-import { encodeValue } from '../netlink/attributes.ts'
+import { type Addr, fromBytes } from '../net/addr.ts'
 import { DecodeError, fromUtf8, Reader } from '../netlink/bytes.ts'
 import { type AnonymousSet, type Compiled, compile, type FindSet, mergeComparisons } from './compile.ts'
 import { compareBytes } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
-import { type Expression, expressionList } from './expressions.ts'
+import type { Expression } from './expressions.ts'
 import { FIELDS, fieldsOf, type Load, TRANSPORT } from './fields.ts'
 import type { Field, Operand, Scalar, Statement } from './objects.ts'
 import { TYPES, takeScalar } from './types.ts'
 import { decodeVerdict } from './verdict.ts'
 
 const REGISTER = 8
+const UNIT_NAMES: Readonly<Record<number, 'minute' | 'hour' | 'day'>> = { 60: 'minute', 3600: 'hour', 86400: 'day' }
 const EQ = 0
 const NEQ = 1
 const LTE = 3
@@ -62,10 +63,17 @@ function agrees(
     return set ? { ...e, set: `#${sets.push(set) - 1}` } : e
   })
   if (JSON.stringify(sets) !== JSON.stringify(compiled.anonymous)) return false
-  const bytes = encodeValue(expressionList, given as Expression[])
-  return [compiled.expressions, mergeComparisons(compiled.expressions)].some(
-    wanted => compareBytes(bytes, encodeValue(expressionList, wanted)) === 0,
-  )
+  return isSame(given, compiled.expressions) || isSame(given, mergeComparisons(compiled.expressions))
+}
+
+/** Of expressions and what they consist of: equal ones have the same bytes. What is undefined is not there. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return compareBytes(a, b) === 0
+  const [x, y] = [a as Record<string, unknown>, b as Record<string, unknown>]
+  for (const key in x) if (!isSame(x[key], y[key])) return false
+  for (const key in y) if (x[key] === undefined && y[key] !== undefined) return false
+  return true
 }
 
 class Recogniser {
@@ -75,6 +83,8 @@ class Recogniser {
   readonly #implied: boolean
   readonly #statements: Statement[] = []
   #at = 0
+  /** Values in registers, for a translation. */
+  readonly #loaded = new Map<number, Uint8Array>()
   #nfproto: number | undefined
   #l4proto: number | undefined
   /** How many of the last statements are questions about protocols that the next field may imply. */
@@ -120,7 +130,7 @@ class Recogniser {
         this.#push({
           kind: 'limit',
           rate: e.rate ?? 0,
-          per: e.unit === 60 ? 'minute' : 'second',
+          per: UNIT_NAMES[e.unit ?? 1] ?? 'second',
           ...(e.burst === 5 ? {} : { burst: e.burst ?? 0 }),
         })
         break
@@ -130,7 +140,11 @@ class Recogniser {
         break
       case 'masq':
         this.#at++
-        this.#push({ kind: 'masquerade' })
+        this.#push({ kind: 'masquerade', ...this.#ports(e) })
+        break
+      case 'nat':
+        this.#at++
+        this.#push({ kind: 'snat', to: this.#to(e), ...this.#ports(e) })
         break
       case 'notrack':
         this.#at++
@@ -155,12 +169,30 @@ class Recogniser {
       this.#push({ kind: 'verdict', verdict: decodeVerdict(e.data.verdict) })
       return
     }
+    // What a translation takes from registers comes before it.
+    if (['immediate', 'nat', 'masq'].includes(this.#next()?.name ?? '')) {
+      this.#loaded.set(e.dreg ?? 0, e.data?.value ?? new Uint8Array())
+      return
+    }
     const field = this.#written()
     this.#push({
       kind: 'set',
       field,
       value: Number(takeScalar(new Reader(e.data?.value ?? new Uint8Array()), FIELDS[field].type)),
     })
+  }
+
+  #ports({ protoMin, protoMax }: Named<'masq'> | Named<'nat'>): { ports?: { first: number; last: number } } {
+    if (protoMin === undefined) return {}
+    const port = (register: number): number =>
+      Number(takeScalar(new Reader(this.#loaded.get(register) ?? new Uint8Array(2)), 'inet_service'))
+    return { ports: { first: port(protoMin), last: port(protoMax ?? protoMin) } }
+  }
+
+  #to({ addrMin = 0, family }: Named<'nat'>): Addr {
+    const value = this.#loaded.get(addrMin)
+    if (value?.length !== (family === 2 ? 4 : 16)) throw new DecodeError('a translation to no address', 0)
+    return fromBytes(value)
   }
 
   /** The field that the register is written to. */
@@ -178,6 +210,11 @@ class Recogniser {
     let mask: Uint8Array | undefined
     const bitwise = this.#take('bitwise')
     if (bitwise) mask = bitwise.mask?.value
+    const written = this.#next()
+    if (bitwise && written?.name === 'meta' && written.sreg !== undefined) {
+      this.#bits(bitwise)
+      return
+    }
     this.#take('byteorder')
     const cmp = this.#take('cmp')
     if (cmp) {
@@ -200,6 +237,15 @@ class Recogniser {
     const found = this.#take('lookup')
     if (found === undefined) throw new DecodeError(`${this.#next()?.name ?? 'nothing'} after a load`, 0)
     this.#looked(fields, found)
+  }
+
+  /** A mark with some bits set or cleared, written back. */
+  #bits({ mask, xor }: Named<'bitwise'>): void {
+    const field = this.#written()
+    const number = (value: Uint8Array | undefined): number =>
+      Number(takeScalar(new Reader(value ?? new Uint8Array(4)), FIELDS[field].type))
+    if (field !== 'meta mark') throw new DecodeError('bits of a priority', 0)
+    this.#push({ kind: 'set-bits', field, bits: ~number(mask?.value) >>> 0, on: number(xor?.value) !== 0 })
   }
 
   /** The next expression, when it loads into this register. */

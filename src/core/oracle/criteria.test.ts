@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import type { Resource, Snapshot } from '../resources/resource.ts'
 import { decide } from './decide.ts'
 import { explainDecision } from './explain-decision.ts'
-import { type Fields, gnp, np, outcome, packet, pod, v3, world } from './world.fixture.ts'
+import { type Fields, gnp, np, outcome, packet, pod, slice, v1, v3, world } from './world.fixture.ts'
 
 /** Rows of a packet and what becomes of it. */
 function check(snapshot: Snapshot, rows: Record<string, string>): void {
@@ -249,16 +249,77 @@ test('network sets are selected by their labels, and by their namespace', () => 
   matches({ source: { selector: "who == 'friend' && role == 'client'" } }, [], ['client backend tcp/80'], around)
 })
 
-test('what cannot be judged never allows, and denies', () => {
-  const source = { services: { name: 'x' } }
-  const policy = (action: string): Resource =>
-    np('default/p', {
+test('what cannot be judged never allows', () => {
+  const policy = np('default/p', {
+    selector: "role == 'backend'",
+    types: ['Ingress'],
+    ingress: [{ action: 'Allow', http: { methods: ['GET'] } }, { action: 'Deny' }],
+  })
+  check(world(policy), { 'client backend tcp/80': 'deny: NetworkPolicy default/p ingress[1] Deny' })
+  const lines = explainDecision(decide(world(policy), packet('client backend tcp/80'))).join('\n')
+  assert.match(lines, /http cannot be judged: counts as not met/)
+})
+
+test('services: endpoints of slices by their label, with ports as a destination', () => {
+  const slices = [
+    // Not ready, going away: all the same an endpoint.
+    slice('default/a-1', 'a', {
+      endpoints: [
+        { addresses: ['10.0.0.1'], conditions: { ready: false } },
+        { addresses: ['192.0.2.9'], conditions: { terminating: true } },
+      ],
+      ports: [{ port: 80 }, { port: 53, protocol: 'UDP' }, { name: 'any' }],
+    }),
+    slice('default/a-2', 'a', { endpoints: [{ addresses: ['10.0.0.3'] }], ports: [{ port: 81 }] }),
+    slice('default/a-6', 'a', { addressType: 'IPv6', endpoints: [{ addresses: ['fd00::1'] }], ports: [{ port: 80 }] }),
+    slice('prod/a-1', 'a', { endpoints: [{ addresses: ['10.0.1.1'] }], ports: [{ port: 80 }] }),
+    slice('default/nobodys', undefined, { endpoints: [{ addresses: ['198.51.100.7'] }], ports: [{ port: 80 }] }),
+    v1('Service', 'default/a', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] }),
+  ]
+  const from = (services: Fields, yes: string[], no: string[]): void =>
+    matches({ source: { services } }, yes, no, ...slices)
+  // As a source: addresses alone, whatever the port.
+  from(
+    { name: 'a' },
+    ['frontend backend tcp/1<1000', 'outside backend udp/9', 'client backend tcp/80', 'frontend6 backend6 icmpv6/128'],
+    ['prodfrontend backend tcp/80', 'other backend tcp/80', '10.96.0.1 backend tcp/80'],
+  )
+  from({ name: 'a', namespace: 'prod' }, ['prodfrontend backend tcp/80'], ['frontend backend tcp/80'])
+  from({ name: 'none' }, [], ['frontend backend tcp/80', 'other backend tcp/80'])
+  const to = (rule: Fields, yes: string[], no: string[]): void => {
+    const policy = np('default/p', {
       selector: "role == 'backend'",
-      types: ['Ingress'],
-      ingress: [{ action, source }, { action: action === 'Deny' ? 'Allow' : 'Deny' }],
+      egress: [{ action: 'Allow', destination: { services: { name: 'a' } }, ...rule }],
+      types: ['Egress'],
     })
-  check(world(policy('Allow')), { 'client backend tcp/80': 'deny: NetworkPolicy default/p ingress[1] Deny' })
-  check(world(policy('Deny')), { 'client backend tcp/80': 'deny: NetworkPolicy default/p ingress[0] Deny' })
-  const lines = explainDecision(decide(world(policy('Deny')), packet('client backend tcp/80'))).join('\n')
-  assert.match(lines, /source\.services cannot be judged: counts as met, because the rule denies/)
+    check(
+      world(policy, ...slices),
+      Object.fromEntries([
+        ...yes.map(text => [text, 'allow: NetworkPolicy default/p egress[0] Allow']),
+        ...no.map(text => [text, 'deny: Tier default egress default Deny']),
+      ]),
+    )
+  }
+  to(
+    {},
+    ['backend outside tcp/80', 'backend outside udp/53'],
+    [
+      'backend outside tcp/81',
+      'backend outside udp/80',
+      'backend outside icmp/8',
+      'backend other tcp/80',
+      'backend 10.96.0.1 tcp/80',
+    ],
+  )
+  to({ protocol: 'UDP' }, ['backend outside udp/53'], ['backend outside tcp/80'])
+  const lines = explainDecision(
+    decide(
+      world(
+        np('default/p', { types: ['Egress'], egress: [{ action: 'Allow', destination: { services: { name: 'a' } } }] }),
+        ...slices,
+      ),
+      packet('backend client tcp/80'),
+    ),
+  ).join('\n')
+  assert.match(lines, /service default\/a serves on tcp\/81 only/)
 })

@@ -38,9 +38,6 @@ export function ruleFailures(rule: Rule, namespace: string | undefined, c: Case)
 
 /** What the rule asks that nobody here can judge; such a rule never allows and, if it denies, counts as met. */
 export function unjudged(rule: Rule): string | undefined {
-  for (const name of SIDES) {
-    if (rule[name]?.services) return `${name}.services cannot be judged`
-  }
   return rule.http ? 'http cannot be judged' : undefined
 }
 

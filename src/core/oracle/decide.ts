@@ -9,6 +9,7 @@ import {
   type Cause,
   causeVerdict,
   type Direction,
+  type HostHook,
   type ResourceKey,
   type RuleRef,
   resourceKey,
@@ -17,9 +18,11 @@ import { derived } from '../resources/derive.ts'
 import { find, keyOf, type PolicyRule as Rule, type Snapshot } from '../resources/resource.ts'
 import { type Case, ruleFailures, unjudged } from './criteria.ts'
 import type { Decision, DirectionDecision, Step } from './decision.ts'
+import { kubernetesVerdicts, type Verdict } from './kubernetes-policy.ts'
 import { type Endpoint, endpointAt, membersAt } from './members.ts'
-import { appliesTo, hasDirection, policiesOfTier, tiersInOrder, type View } from './order.ts'
+import { governs, hasDirection, isKubernetes, policiesOfTier, tiersInOrder, type View } from './order.ts'
 import { printRuleText } from './rule-text.ts'
+import { servedAt } from './services.ts'
 
 /**
  * Judges the first packet of a connection. Addresses that belong to no workload are outside and have no policy here.
@@ -27,12 +30,8 @@ import { printRuleText } from './rule-text.ts'
  */
 export function decide(snapshot: Snapshot, packet: Packet, view: View = 'enforced'): Decision {
   const resources = derived(snapshot)
-  const { src, dst, sport, dport } = packet
-  const judged: Case = {
-    packet,
-    source: { addr: src, port: sport, members: membersAt(resources, src) },
-    destination: { addr: dst, port: dport, members: membersAt(resources, dst) },
-  }
+  const { src, dst } = packet
+  const judged = caseOf(resources, packet)
   const from = endpointAt(resources, src)
   const to = endpointAt(resources, dst)
   const egress = from && decideDirection(resources, from, 'egress', { judged, view })
@@ -48,7 +47,7 @@ export function decide(snapshot: Snapshot, packet: Packet, view: View = 'enforce
   }
 }
 
-type Question = { readonly judged: Case; readonly view: View }
+type Question = { readonly judged: Case; readonly hook?: HostHook; readonly view?: View }
 type Search = Question & { readonly trail: Step[]; readonly logs: RuleRef[] }
 /** What a list of rules came to: decided, or Pass, or nothing matched. */
 type Found =
@@ -56,18 +55,31 @@ type Found =
   | { readonly kind: 'pass' }
   | { readonly kind: 'nothing' }
 
-function decideDirection(
+export function caseOf(resources: Snapshot, packet: Packet): Case {
+  const { src, dst, sport, dport } = packet
+  return {
+    packet,
+    source: { addr: src, port: sport, members: membersAt(resources, src), served: servedAt(resources, src) },
+    destination: { addr: dst, port: dport, members: membersAt(resources, dst), served: servedAt(resources, dst) },
+  }
+}
+
+/** `hook`: of a host endpoint; only at `host` its profiles, or their absence, decide what no tier decided. */
+export function decideDirection(
   resources: Snapshot,
   endpoint: Endpoint,
   direction: Direction,
   question: Question,
 ): DirectionDecision {
+  const { hook } = question
   const search: Search = { trail: [], logs: [], ...question }
+  const hasProfiles = hook === undefined || hook === 'host'
   const cause =
     searchTiers(resources, endpoint, direction, search) ??
-    searchProfiles(resources, endpoint, direction, search) ??
-    ({ kind: 'no-profile', direction } as const)
+    (hasProfiles ? searchProfiles(resources, endpoint, direction, search) : undefined) ??
+    ({ kind: hasProfiles ? 'no-profile' : 'undecided', direction } as const)
   return {
+    ...(hook && { hook }),
     endpoint: endpoint.key,
     endpointName: endpoint.name,
     direction,
@@ -80,9 +92,7 @@ function decideDirection(
 
 function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Direction, search: Search): Cause | undefined {
   for (const tier of tiersInOrder(resources, search.view)) {
-    const selecting = policiesOfTier(resources, tier.name, search.view).filter(policy =>
-      appliesTo(policy)(endpoint.labels),
-    )
+    const selecting = policiesOfTier(resources, tier.name, search).filter(p => governs(p, endpoint, resources))
     // A tier none of whose policies has this direction is skipped; what was left out is told all the same.
     if (selecting.length === 0) continue
     const entered = selecting.some(policy => hasDirection(policy, direction))
@@ -93,14 +103,24 @@ function searchTiers(resources: Snapshot, endpoint: Endpoint, direction: Directi
       const key = keyOf(policy)
       search.trail.push({ kind: 'policy', policy: key, considered })
       if (!considered) continue
+      if (isKubernetes(policy)) {
+        found = searchKubernetes(kubernetesVerdicts(policy, direction, { resources, judged: search.judged }), {
+          ...{ policy: key, direction, search },
+        })
+        if (found.kind !== 'nothing') break
+        continue
+      }
       const rules = policy.spec[direction] ?? []
       found = searchRules({ policy: key, rules, namespace: policy.metadata.namespace, direction }, search)
       if (found.kind !== 'nothing') break
     }
     if (found.kind === 'decided') return found.cause
     if (!entered || found.kind === 'pass') continue
-    search.trail.push({ kind: 'tier-default', tier: tier.name, action: tier.defaultAction })
-    if (tier.defaultAction === 'Deny') return { kind: 'tier', tier: tier.name, direction }
+    // Before connection tracking and translation a tier only says what its rules say.
+    const early = search.hook === 'prednat' || search.hook === 'untracked'
+    const action = early ? 'Pass' : tier.defaultAction
+    search.trail.push({ kind: 'tier-default', tier: tier.name, action })
+    if (action === 'Deny') return { kind: 'tier', tier: tier.name, direction }
   }
   return undefined
 }
@@ -123,6 +143,18 @@ function searchProfiles(
     if (found.kind === 'decided') return found.cause
   }
   return undefined
+}
+
+type KubernetesSearch = { readonly policy: ResourceKey; readonly direction: Direction; readonly search: Search }
+
+function searchKubernetes(verdicts: readonly Verdict[], { policy, direction, search }: KubernetesSearch): Found {
+  for (const { index, action, text, failures } of verdicts) {
+    const rule: RuleRef = { policy, direction, index }
+    search.trail.push({ kind: 'rule', rule, action, text, failures })
+    if (failures.length > 0) continue
+    return action === 'Pass' ? { kind: 'pass' } : { kind: 'decided', cause: { kind: 'rule', rule, action } }
+  }
+  return { kind: 'nothing' }
 }
 
 type RuleList = {

@@ -2,7 +2,7 @@
 // Words are made here and not at the screen because only the judge knows which value of the packet met which condition.
 import type { Packet } from '../net/packet.ts'
 import { protocolName } from '../net/protocol.ts'
-import type { Cause, Direction, ResourceKey, RuleRef } from '../resources/cause.ts'
+import type { Cause, Direction, HostHook, ResourceKey, RuleRef } from '../resources/cause.ts'
 
 export type Verdict = 'allow' | 'deny'
 
@@ -41,6 +41,8 @@ export type DirectionDecision = {
   /** `namespace/pod`. */
   readonly endpointName: string
   readonly direction: Direction
+  /** Of a host endpoint: where it judged. */
+  readonly hook?: HostHook
   readonly verdict: Verdict
   readonly cause: Cause
   /** The Log rules passed on the way, in order. */

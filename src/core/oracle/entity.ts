@@ -14,11 +14,17 @@ import {
   serviceAccountOf,
   show,
 } from './members.ts'
+import { type Served, serviceFailures } from './services.ts'
 
 type Port = NonNullable<EntityRule['ports']>[number]
 
 /** One end of a packet and what its address belongs to. */
-export type Side = { readonly addr: Addr; readonly port: number | undefined; readonly members: readonly Member[] }
+export type Side = {
+  readonly addr: Addr
+  readonly port: number | undefined
+  readonly members: readonly Member[]
+  readonly served: readonly Served[]
+}
 export type SideName = 'source' | 'destination'
 
 export type EntityContext = {
@@ -36,8 +42,15 @@ export function entityFailures(entity: EntityRule, c: EntityContext): Failure[] 
     ...notSelectorFailures(entity, c),
     ...netFailures(entity, c),
     ...portFailures(entity, c, asked),
+    ...(entity.services?.name
+      ? serviceFailures(serviceOf(entity.services, c.namespace), { ...c.side, name: c.name }, c.packet)
+      : []),
   ]
 }
+
+/** `namespace/name`; a namespaced policy means its own namespace unless it names another. */
+export const serviceOf = ({ name, namespace }: NonNullable<EntityRule['services']>, own: string | undefined): string =>
+  `${namespace ?? own}/${name}`
 
 type Ask = {
   readonly text: string

@@ -1,7 +1,8 @@
 // A decision for a person at three in the morning: the answer first, then per direction who decided and with what words,
 // then, for a denial, the rule that came closest and what is missing, and last everything that was passed over.
-import { type Direction, printCause, printKey, printRule } from '../resources/cause.ts'
-import { type Decision, type DirectionDecision, printService, type RuleStep, type Step } from './decision.ts'
+import { type Direction, type HostHook, printCause, printKey, printRule } from '../resources/cause.ts'
+import { type FlowDecision, type HostDecision, stagedChanges } from './decide-flow.ts'
+import { type DirectionDecision, printService, type RuleStep, type Step } from './decision.ts'
 
 const isRule = (step: Step): step is RuleStep => step.kind === 'rule'
 const passedOver = (step: RuleStep): boolean => step.failures.length > 0 || step.note !== undefined
@@ -24,14 +25,22 @@ export function nearMiss(decision: DirectionDecision): RuleStep | undefined {
   )
 }
 
+const HOOK_WORDS: Readonly<Record<HostHook, string>> = {
+  host: "the host's",
+  forward: 'forwarded',
+  prednat: 'preDNAT',
+  untracked: 'untracked',
+}
+
 function answer(decision: DirectionDecision): string {
-  const where = `${decision.direction} of ${decision.endpointName}`
+  const where = `${decision.hook === undefined ? '' : `${HOOK_WORDS[decision.hook]} `}${decision.direction} of ${decision.endpointName}`
+  if (decision.cause.kind === 'undecided') return `${where}: goes on: ${printCause(decision.cause)}`
   if (decision.verdict === 'allow') return `${where}: allowed by ${printCause(decision.cause)}`
   switch (decision.cause.kind) {
     case 'rule':
       return `${where}: DENIED by ${printCause(decision.cause)}`
     case 'tier':
-      return `${where}: DENIED at the end of tier ${decision.cause.tier}: its policies select this pod and no rule allows this`
+      return `${where}: DENIED at the end of tier ${decision.cause.tier}: its policies select this ${decision.hook === undefined ? 'pod' : 'endpoint'} and no rule allows this`
     case 'no-profile': {
       const missing = decision.trail.find(step => step.kind === 'profile' && !step.exists)
       return missing?.kind === 'profile'
@@ -90,11 +99,8 @@ function explainDirection(decision: DirectionDecision): string[] {
 }
 
 /** What would decide otherwise if the staged policies were enforced; nothing if nothing would. */
-export function explainStaged(decision: Decision, staged: Decision): string[] {
-  const changed = (['egress', 'ingress'] as const).flatMap(direction => {
-    const [now, then] = [decision[direction], staged[direction]]
-    return now && then && printCause(now.cause) !== printCause(then.cause) ? [then] : []
-  })
+export function explainStaged(decision: FlowDecision, staged: FlowDecision): string[] {
+  const changed = stagedChanges(decision, staged).map(([, then]) => then)
   if (changed.length === 0) return []
   const same = decision.verdict === staged.verdict
   const verdict = staged.verdict === 'allow' ? 'ALLOWED' : 'DENIED'
@@ -104,19 +110,32 @@ export function explainStaged(decision: Decision, staged: Decision): string[] {
   ]
 }
 
+function explainHost({ node, endpoint, verdict, asked, because, tracked }: HostDecision): string[] {
+  const why = because === undefined ? '' : ` by ${because}`
+  const head = `at ${endpoint} of node ${node}: ${verdict === 'allow' ? 'passes' : 'DENIED'}${why}`
+  const lines = asked.flatMap(explainDirection).map(line => `  ${line}`)
+  return [
+    head,
+    ...lines,
+    ...(tracked ? [] : ['  connection tracking does not see it: answers need rules of their own']),
+  ]
+}
+
 /** Lines without a newline. The first is the answer: `DENIED default/a -> default/b tcp/80 (10.0.0.1 -> 10.0.0.2)`. */
-export function explainDecision(decision: Decision): string[] {
-  const { packet, source, destination } = decision
+export function explainDecision(decision: FlowDecision): string[] {
+  const { packet, source, destination, hosts = [] } = decision
   const addresses = source === packet.src && destination === packet.dst ? '' : ` (${packet.src} -> ${packet.dst})`
   const verdict = decision.verdict === 'allow' ? 'ALLOWED' : 'DENIED'
   const lines = [`${verdict} ${source} -> ${destination} ${printService(packet)}${addresses}`]
-  if (!decision.egress && !decision.ingress) {
+  if (!decision.egress && !decision.ingress && hosts.length === 0) {
     return [...lines, '', 'neither address belongs to a workload: no policy is asked']
   }
   const directions = [decision.egress, decision.ingress].filter(d => d !== undefined)
   // The one that denies is what was asked for.
   directions.sort((a, b) => Number(a.verdict === 'allow') - Number(b.verdict === 'allow'))
   for (const direction of directions) lines.push('', ...explainDirection(direction))
+  for (const host of hosts) lines.push('', ...explainHost(host))
+  if (hosts.length > 0) return lines
   if (!decision.egress) lines.push('', `egress of ${source}: not asked, it is no workload`)
   if (!decision.ingress) lines.push('', `ingress of ${destination}: not asked, it is no workload`)
   return lines

@@ -1,10 +1,10 @@
 // What an address belongs to: workload endpoints and network sets. These are what selectors select, by their own labels
 // and, behind them, those of their profiles in order (the first definition of a label wins).
 import type { Addr } from '../net/addr.ts'
-import { type Prefix, parsePrefix, prefixContains } from '../net/prefix.ts'
+import { hostPrefix, type Prefix, parsePrefix, prefixContains } from '../net/prefix.ts'
 import { protocolNumber } from '../net/protocol.ts'
 import type { ResourceKey } from '../resources/cause.ts'
-import { find, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
+import { find, type HostEndpoint, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
 import { type Labels, matches } from '../selector/match.ts'
 import { parseSelector } from '../selector/parse.ts'
 import type { Selector } from '../selector/selector.ts'
@@ -48,6 +48,27 @@ function endpoint(resources: Snapshot, workload: WorkloadEndpoint): Endpoint {
     profiles,
   }
 }
+
+/** As selectors see it: with the addresses that it is expected to have. */
+export function hostMember(resources: Snapshot, host: HostEndpoint): Endpoint {
+  const { metadata, spec } = host
+  const profiles = spec.profiles ?? []
+  const ports = spec.ports ?? []
+  return {
+    key: keyOf(host),
+    name: `HostEndpoint ${metadata.name}`,
+    labels: inherit(resources, metadata.labels ?? {}, profiles),
+    ports: ports.map(({ name, port, protocol }) => ({ name, port, protocol: protocolNumber(protocol) ?? 0 })),
+    nets: (spec.expectedIPs ?? []).map(hostPrefix),
+    profiles,
+  }
+}
+
+/** Every host endpoint, or those of one interface's name. */
+export const hostsOf = (resources: Snapshot, interfaceName?: string): Endpoint[] =>
+  [...ofKind(resources, 'HostEndpoint')]
+    .filter(host => interfaceName === undefined || host.spec.interfaceName === interfaceName)
+    .map(host => hostMember(resources, host))
 
 /** Every workload endpoint, by key. */
 export const endpointsOf = (resources: Snapshot): Endpoint[] =>
@@ -96,7 +117,7 @@ export const endpointAt = (resources: Snapshot, addr: Addr): Endpoint | undefine
 
 /** Everything that an address belongs to; nothing for an address outside that no set names. */
 export const membersAt = (resources: Snapshot, addr: Addr): Member[] =>
-  [...endpointsOf(resources), ...setsOf(resources)].filter(holds(addr))
+  [...endpointsOf(resources), ...hostsOf(resources), ...setsOf(resources)].filter(holds(addr))
 
 /** The labels that begin with a prefix, without it: those of the namespace (`pcns.`) or service account (`pcsa.`). */
 function labelsOf(prefix: string, labels: Labels): Labels {

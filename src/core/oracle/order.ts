@@ -1,8 +1,17 @@
 // Which tiers and policies there are for a workload, and in what order they speak. Order numbers come first, no number is
 // last; ties go by name: of tiers by the tier's, of policies by the text `name/namespace/kind`.
-import { type Direction, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
-import { keyOf, ofKind, type Snapshot, type TieredPolicy } from '../resources/resource.ts'
-import { NAMESPACE, selecting, selectingNamespace, selectingServiceAccount, type Test } from './members.ts'
+import { type Direction, type HostHook, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
+import { keyOf, ofKind, type Resource, type Snapshot, type TieredPolicy } from '../resources/resource.ts'
+import { podOf } from './kubernetes-pods.ts'
+import { type KubernetesPolicy, speaksOf, subjectMeans } from './kubernetes-policy.ts'
+import {
+  type Endpoint,
+  NAMESPACE,
+  selecting,
+  selectingNamespace,
+  selectingServiceAccount,
+  type Test,
+} from './members.ts'
 
 export type TierView = {
   readonly name: string
@@ -27,7 +36,7 @@ export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
     exists: true,
   }))
   const known = new Set(existing.map(tier => tier.name))
-  const named = new Set(workloadPolicies(resources, view).map(policy => policy.spec.tier))
+  const named = new Set(allPolicies(resources, view).map(tierOf))
   const missing = [...named].filter(name => !known.has(name)).sort(byText)
   return [
     ...existing.sort((a, b) => before(a.order, b.order) || byText(a.name, b.name)),
@@ -35,23 +44,31 @@ export function tiersInOrder(resources: Snapshot, view?: View): TierView[] {
   ]
 }
 
-export type Policy = TieredPolicy
+export type Policy = TieredPolicy | KubernetesPolicy
+
+export const isKubernetes = (resource: Resource): resource is KubernetesPolicy =>
+  resource.kind === 'KubernetesNetworkPolicy' ||
+  resource.kind === 'StagedKubernetesNetworkPolicy' ||
+  resource.kind === 'KubernetesClusterNetworkPolicy'
 
 /** `staged`: what would be if the staged policies were enforced, each in the place of the one of its name. */
 export type View = 'enforced' | 'staged'
 
-/** preDNAT and doNotTrack policies are for host endpoints alone. */
-function workloadPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
-  const global = <P extends { spec: { preDNAT?: boolean | undefined; doNotTrack?: boolean | undefined } }>(of: P) =>
-    !of.spec.preDNAT && !of.spec.doNotTrack
+function allPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
   const enforced: Policy[] = [
     ...ofKind(resources, 'NetworkPolicy'),
-    ...[...ofKind(resources, 'GlobalNetworkPolicy')].filter(global),
+    ...ofKind(resources, 'GlobalNetworkPolicy'),
+    ...ofKind(resources, 'KubernetesNetworkPolicy'),
+    // Of a tier that nobody knows, or about nobody, it is as if it were not there.
+    ...[...ofKind(resources, 'KubernetesClusterNetworkPolicy')].filter(
+      ({ spec }) => CLUSTER_TIERS.has(spec.tier) && (spec.subject.namespaces ?? spec.subject.pods) !== undefined,
+    ),
   ]
   if (view === 'enforced') return enforced
   const staged = [
     ...ofKind(resources, 'StagedNetworkPolicy'),
-    ...[...ofKind(resources, 'StagedGlobalNetworkPolicy')].filter(global),
+    ...ofKind(resources, 'StagedGlobalNetworkPolicy'),
+    ...ofKind(resources, 'StagedKubernetesNetworkPolicy'),
   ]
   const replaced = new Set(staged.map(policy => enforcedKey(keyOf(policy))))
   return [
@@ -66,16 +83,57 @@ function enforcedKey(key: ResourceKey): ResourceKey {
   return resourceKey(kind.replace(/^Staged/, ''), namespace, name)
 }
 
+/** preDNAT and doNotTrack policies are for host endpoints alone; what is forwarded asks those that apply to it. */
+function isAskedAt(policy: Policy, hook: HostHook): boolean {
+  const isGlobal = policy.kind === 'GlobalNetworkPolicy' || policy.kind === 'StagedGlobalNetworkPolicy'
+  const { preDNAT = false, doNotTrack = false, applyOnForward = false } = isGlobal ? policy.spec : {}
+  switch (hook) {
+    case 'untracked':
+      return doNotTrack
+    case 'prednat':
+      return preDNAT
+    case 'forward':
+      return applyOnForward && !preDNAT && !doNotTrack
+    case 'host':
+      return !preDNAT && !doNotTrack
+  }
+}
+
+const CLUSTER_TIERS: ReadonlyMap<string | undefined, string> = new Map([
+  ['Admin', 'kube-admin'],
+  ['Baseline', 'kube-baseline'],
+])
+
+/** Kubernetes' policies of namespaces stand in tier default, at order 1000. */
+function tierOf(policy: Policy): string {
+  if (!isKubernetes(policy)) return policy.spec.tier
+  return policy.kind === 'KubernetesClusterNetworkPolicy' ? CLUSTER_TIERS.get(policy.spec.tier)! : 'default'
+}
+function orderOf(policy: Policy): number | undefined {
+  if (!isKubernetes(policy)) return policy.spec.order
+  return policy.kind === 'KubernetesClusterNetworkPolicy' ? policy.spec.priority : 1000
+}
+
 const tieName = ({ kind, metadata }: Policy): string =>
   `${metadata.name}/${metadata.namespace ?? ''}/${kind.replace(/^Staged/, '')}`
 
-export const policiesOfTier = (resources: Snapshot, tier: string, view?: View): Policy[] =>
-  workloadPolicies(resources, view)
-    .filter(policy => policy.spec.tier === tier)
-    .sort((a, b) => before(a.spec.order, b.spec.order) || byText(tieName(a), tieName(b)))
+type Asked = { readonly view?: View; readonly hook?: HostHook }
 
-/** Whether a policy selects an endpoint with some labels, whatever the direction. */
-export function appliesTo(policy: Policy): Test {
+/** Workloads are asked as `host` is. */
+export const policiesOfTier = (resources: Snapshot, tier: string, { view, hook = 'host' }: Asked): Policy[] =>
+  allPolicies(resources, view)
+    .filter(policy => tierOf(policy) === tier && isAskedAt(policy, hook))
+    .sort((a, b) => before(orderOf(a), orderOf(b)) || byText(tieName(a), tieName(b)))
+
+/** Whether a policy selects an endpoint, whatever the direction. */
+export function governs(policy: Policy, endpoint: Endpoint, resources: Snapshot): boolean {
+  if (!isKubernetes(policy)) return appliesTo(policy)(endpoint.labels)
+  const pod = podOf(resources, endpoint)
+  return pod !== undefined && subjectMeans(policy, pod)
+}
+
+/** Whether a policy of Calico selects what has some labels. */
+export function appliesTo(policy: TieredPolicy): Test {
   const { selector, serviceAccountSelector } = policy.spec
   const tests: Test[] = []
   if (selector !== undefined) tests.push(selecting(selector))
@@ -88,4 +146,6 @@ export function appliesTo(policy: Policy): Test {
 }
 
 export const hasDirection = (policy: Policy, direction: Direction): boolean =>
-  policy.spec.types.includes(direction === 'ingress' ? 'Ingress' : 'Egress')
+  isKubernetes(policy)
+    ? speaksOf(policy, direction)
+    : policy.spec.types.includes(direction === 'ingress' ? 'Ingress' : 'Egress')

@@ -4,13 +4,13 @@ import { addr, familyOf } from '../net/addr.ts'
 import type { Packet } from '../net/packet.ts'
 import { protocolNumber } from '../net/protocol.ts'
 import { printCause } from '../resources/cause.ts'
-import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../resources/resource.ts'
+import { type DecodeOptions, decodeResource, type Resource, type Snapshot, snapshotOf } from '../resources/resource.ts'
 import { decide } from './decide.ts'
 
 export type Fields = Record<string, unknown>
 
-function resource(document: Fields): Resource {
-  const decoded = decodeResource(document)
+function resource(document: Fields, options: DecodeOptions = {}): Resource {
+  const decoded = decodeResource(document, options)
   if (!decoded.ok) throw new Error(JSON.stringify(decoded.problems))
   return decoded.value
 }
@@ -22,6 +22,33 @@ export const v3 = (kind: string, name: string, spec: Fields, labels: Fields = {}
 export const np = (name: string, spec: Fields): Resource => v3('NetworkPolicy', name, spec)
 export const gnp = (name: string, spec: Fields): Resource => v3('GlobalNetworkPolicy', name, spec)
 export const tier = (name: string, spec: Fields): Resource => v3('Tier', name, spec)
+export function v1(kind: string, name: string, spec: Fields): Resource {
+  const [namespace, rest] = name.split('/')
+  return resource({ apiVersion: 'v1', kind, metadata: { name: rest, namespace }, spec })
+}
+/** A NetworkPolicy of Kubernetes, as a datastore holds it: its rules need not be valid. */
+export function knp(name: string, spec: Fields): Resource {
+  const [namespace, rest] = name.split('/')
+  const head = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' }
+  return resource({ ...head, metadata: { name: rest, namespace }, spec }, { stored: true })
+}
+export function kcnp(name: string, spec: Fields): Resource {
+  const head = { apiVersion: 'policy.networking.k8s.io/v1alpha2', kind: 'ClusterNetworkPolicy' }
+  return resource({ ...head, metadata: { name }, spec }, { stored: true })
+}
+/** An EndpointSlice, of IPv4 unless it says otherwise. */
+export function slice(name: string, service: string | undefined, fields: Fields): Resource {
+  const [namespace, rest] = name.split('/')
+  const labels = service === undefined ? {} : { 'kubernetes.io/service-name': service }
+  const metadata = { name: rest, namespace, labels }
+  return resource({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata,
+    addressType: 'IPv4',
+    ...fields,
+  })
+}
 const namespace = (name: string, labels: Fields = {}): Resource =>
   resource({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } })
 

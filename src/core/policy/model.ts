@@ -3,7 +3,7 @@
 import type { Family } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
 import type { Prefix } from '../net/prefix.ts'
-import type { Direction, ResourceKey, RuleRef } from '../resources/cause.ts'
+import type { Direction, HostHook, ResourceKey, RuleRef } from '../resources/cause.ts'
 import type { Selector } from '../selector/selector.ts'
 
 /** Numeric ranges and names, OR-ed. */
@@ -17,6 +17,8 @@ export type Entity = {
   readonly notNets?: readonly Prefix[]
   readonly ports?: Ports
   readonly notPorts?: Ports
+  /** `namespace/name`: its endpoints, as a destination with the ports that they serve. Of peers only, and without a selector. */
+  readonly service?: string
 }
 
 export type IcmpMatch = { readonly type?: number; readonly code?: number }
@@ -43,6 +45,8 @@ export type Policy = {
   /** Which endpoints it governs. */
   readonly selector: Selector
   readonly types: readonly Direction[]
+  /** Where host endpoints ask it; workloads ask those with `host`. */
+  readonly hooks: readonly HostHook[]
   /** Staged: the enforced policy for which it stands. It is judged beside what is enforced, and decides nothing. */
   readonly stagedFor?: ResourceKey
   /** Staged to be deleted: the policy for which it stands would be gone, and this one says nothing. */

@@ -1,7 +1,15 @@
 // All policies, tiers and profiles of a snapshot, in the model. A policy that cannot be translated becomes one that
 // denies: it selects what it selects, and allows nothing.
 
-import { DIRECTIONS, type Direction, printKey, type ResourceKey, resourceKey, splitKey } from '../resources/cause.ts'
+import {
+  DIRECTIONS,
+  type Direction,
+  type HostHook,
+  printKey,
+  type ResourceKey,
+  resourceKey,
+  splitKey,
+} from '../resources/cause.ts'
 import type {
   NetworkPolicy,
   PolicyRule,
@@ -13,6 +21,7 @@ import type {
 } from '../resources/resource.ts'
 import { ofKind, TIERED_KINDS } from '../resources/resource.ts'
 import { ALL, and, equals, type Selector } from '../selector/selector.ts'
+import { kubernetesPolicyOf } from './kubernetes-policies.ts'
 import type { Policy, Profile, Rule, Tier } from './model.ts'
 import { NAMESPACE, namespaceSelector, PolicyError, ruleOf, selectorOf, serviceAccountSelector } from './rules.ts'
 
@@ -67,11 +76,17 @@ function whomAtMost(policy: TieredPolicy): Selector {
   }
 }
 
-/** A policy, or what stands for one that cannot be translated: it denies. `undefined`: none of a workload's business. */
-export function policyOf(resource: TieredPolicy): { readonly policy: Policy; readonly problem?: string } | undefined {
+function hooksOf(resource: TieredPolicy): HostHook[] {
+  if (isNamespaced(resource)) return ['host']
+  const { doNotTrack, preDNAT, applyOnForward } = resource.spec
+  if (doNotTrack) return ['untracked']
+  if (preDNAT) return ['prednat']
+  return applyOnForward ? ['host', 'forward'] : ['host']
+}
+
+/** A policy, or what stands for one that cannot be translated: it denies. */
+export function policyOf(resource: TieredPolicy): { readonly policy: Policy; readonly problem?: string } {
   const { kind, spec, metadata } = resource
-  // These two are judged before connection tracking or address translation, at host endpoints only.
-  if (!isNamespaced(resource) && (resource.spec.doNotTrack || resource.spec.preDNAT)) return undefined
   const namespace = isNamespaced(resource) ? resource.metadata.namespace : undefined
   const key = resourceKey(kind, namespace, metadata.name)
   const base = {
@@ -79,6 +94,7 @@ export function policyOf(resource: TieredPolicy): { readonly policy: Policy; rea
     tier: spec.tier ?? 'default',
     order: orderOf(spec.order),
     types: typesOf(spec.types),
+    hooks: hooksOf(resource),
     ...stagedOf(resource, key),
   }
   try {
@@ -146,13 +162,19 @@ function inOrder(tiers: readonly Tier[], policies: readonly Policy[]): TierPolic
 
 export function policiesOf(snapshot: Snapshot): Policies {
   const problems: string[] = []
-  const note = <T extends { readonly problem?: string }>(made: T | undefined): T[] => {
-    if (made?.problem) problems.push(made.problem)
-    return made ? [made] : []
+  const note = <T extends { readonly problem?: string }>(made: T): T => {
+    if (made.problem) problems.push(made.problem)
+    return made
   }
   const resources = TIERED_KINDS.flatMap((kind): TieredPolicy[] => [...ofKind(snapshot, kind)])
-  const policies = resources.flatMap(r => note(policyOf(r))).map(m => m.policy)
-  const profiles = [...ofKind(snapshot, 'Profile')].flatMap(r => note(profileOf(r))).map(m => m.profile)
+  const kubernetes = [
+    ...ofKind(snapshot, 'KubernetesNetworkPolicy'),
+    ...ofKind(snapshot, 'StagedKubernetesNetworkPolicy'),
+    ...ofKind(snapshot, 'KubernetesClusterNetworkPolicy'),
+  ]
+  const made = [...resources.map(policyOf), ...kubernetes.map(kubernetesPolicyOf)]
+  const policies = made.map(m => note(m).policy)
+  const profiles = [...ofKind(snapshot, 'Profile')].map(r => note(profileOf(r)).profile)
   const tiers = [...ofKind(snapshot, 'Tier')].map(tierOf)
   const isStaged = (p: Policy): boolean => p.stagedFor !== undefined
   const replaced = new Set(policies.map(p => p.stagedFor))

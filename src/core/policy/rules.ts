@@ -92,6 +92,7 @@ function entityOf(entity: EntityRule | undefined, namespace: string | undefined)
     ...(notNets && { notNets }),
     ...(ports && { ports }),
     ...(notPorts && { notPorts }),
+    ...(entity.services?.name && { service: `${entity.services.namespace ?? namespace}/${entity.services.name}` }),
   }
 }
 
@@ -115,9 +116,8 @@ export function ruleOf(
   const { namespace, ...ref } = where
   const source = entityOf(rule.source, namespace)
   const destination = entityOf(rule.destination, namespace)
-  // Which addresses a service has and what HTTP says is not known here, so that is never met; a denial does not wait for it.
-  const unknown = rule.source?.services ?? rule.destination?.services ?? rule.http
-  const unknowable = unknown !== undefined && rule.action !== 'Deny'
+  // What HTTP says is not known here, so that is never met; a denial does not wait for it.
+  const unknowable = rule.http !== undefined && rule.action !== 'Deny'
   const protocol = rule.protocol === undefined ? undefined : protocolNumber(rule.protocol)
   const notProtocol = rule.notProtocol === undefined ? undefined : protocolNumber(rule.notProtocol)
   return {

@@ -5,7 +5,7 @@ import type { Intent, PortTerm } from '../calc/intent.ts'
 import { type Addr, type Family, familyOf, fromNumber, MAX, toNumber } from '../net/addr.ts'
 import { type Prefix, prefixRange } from '../net/prefix.ts'
 import { DIRECTIONS } from '../resources/cause.ts'
-import { addressMark, MARKS, ownMark } from './intent-walk.ts'
+import { addressMark, MARKS, NO_INTERFACE, netMark, ownMark, spoofMark } from './intent-walk.ts'
 import { next } from './lookup-set.ts'
 import { CMP, type FamilyProgram, type Step, transportDims } from './program.ts'
 import { type Prim, prim } from './raw.ts'
@@ -110,8 +110,11 @@ function addressMarks(cuts: readonly Cut[], intent: Intent, family: Family): Add
     addRange('fe80::/10' as Prefix, MARKS.linkLocal)
     addMember('::' as Addr, MARKS.linkLocal)
   }
-  for (const { interfaceName, addresses, guards } of intent.endpoints) {
+  const { failsafeInbound, failsafeOutbound } = intent.settings
+  for (const { net } of [...failsafeInbound, ...failsafeOutbound]) if (net) addRange(net, netMark(net))
+  for (const { interfaceName, addresses, spoofable, guards } of intent.endpoints) {
     for (const a of addresses) addMember(a, ownMark(interfaceName))
+    for (const p of spoofable) addRange(p, spoofMark(interfaceName))
     for (const d of DIRECTIONS) {
       for (const rule of guards[d].programs[family].stages.flatMap(s => s.rules))
         for (const a of rule.ownAddresses ?? []) addMember(a, addressMark(a))
@@ -206,8 +209,12 @@ const LETTERS: readonly string[] = [...'0123456789abcdefghijklmnopqrstuvwxyz']
 
 /** Every name that anybody mentions, and for each prefix one that only it matches. */
 function nameClasses(cuts: readonly Cut[], intent: Intent): Cls[] {
-  const exact = new Set(intent.endpoints.map(e => e.interfaceName))
+  const exact = new Set([...intent.endpoints, ...intent.hostInterfaces].map(e => e.interfaceName))
+  exact.delete('*')
   const prefixes = new Set(['', ...intent.settings.interfacePrefixes])
+  const { natInterface } = intent.settings
+  if (natInterface?.endsWith('*')) prefixes.add(natInterface.slice(0, -1))
+  else if (natInterface !== undefined) exact.add(natInterface)
   for (const { dim, from, to } of cuts) {
     if (dim !== 'iif' && dim !== 'oif') continue
     if (from === to || nameOf(from as bigint).length === 15) exact.add(nameOf(from as bigint))
@@ -236,29 +243,31 @@ export type Classes = {
 export function classesOf(program: FamilyProgram, intent: Intent): Classes {
   const { family } = program
   const cuts = [...kernelCuts(program)]
-  const rules = intent.endpoints.flatMap(e =>
-    DIRECTIONS.flatMap(d => e.guards[d].programs[family].stages.flatMap(s => s.rules)),
-  )
+  const guards = [
+    ...intent.endpoints.flatMap(e => DIRECTIONS.map(d => e.guards[d])),
+    ...intent.hostInterfaces.flatMap(h => h.guards),
+  ]
+  const rules = guards.flatMap(g => g.programs[family].stages.flatMap(s => s.rules))
+  const { failsafeInbound, failsafeOutbound, vxlanPort } = intent.settings
+  const single = (port: number): PortTerm => ({ first: port, last: port })
+  const safe = [...failsafeInbound, ...failsafeOutbound].map(f => single(f.port))
   const { classes: addresses, locate } = addressClasses(addressMarks(cuts, intent, family), family)
   const names = nameClasses(cuts, intent)
   const d = (members: readonly Cls[]): Domain => new Domain(members)
   const dports = portClasses(
     cuts,
-    rules.flatMap(r => [...(r.dports ?? []), ...(r.notDports ?? [])]),
+    [single(vxlanPort), ...safe, ...rules.flatMap(r => [...(r.dports ?? []), ...(r.notDports ?? [])])],
     'dport',
   )
   const domains: Domains = {
-    iif: d(names),
+    // What the node itself sends came by none.
+    iif: d([...names, { value: numberOfName(NO_INTERFACE), label: NO_INTERFACE }]),
     oif: d(names),
     src: d(addresses),
     dst: d(addresses),
     proto: d(bytes(1)),
     sport: d(
-      portClasses(
-        cuts,
-        rules.flatMap(r => [...(r.sports ?? []), ...(r.notSports ?? [])]),
-        'sport',
-      ),
+      portClasses(cuts, [...safe, ...rules.flatMap(r => [...(r.sports ?? []), ...(r.notSports ?? [])])], 'sport'),
     ),
     dport: d(dports),
     type: d(bytes(0)),

@@ -4,6 +4,7 @@ import type { Packet } from '../net/packet.ts'
 import { hasPorts, protocolName } from '../net/protocol.ts'
 import { ownMark } from './intent-walk.ts'
 import { CT, type Hop } from './kernel-walk.ts'
+import type { Road } from './program.ts'
 import type { Cls, Domain, Domains } from './space.ts'
 
 /**
@@ -11,10 +12,11 @@ import type { Cls, Domain, Domains } from './space.ts'
  * `sport` and `dport` are what stands in their place (a rule that does not ask for the protocol reads it).
  */
 export type PlacedPacket = Packet & {
+  /** Empty: this host sends it itself. */
   readonly iif: string
   /** Absent: it is for this host. */
   readonly oif?: string
-  readonly connection: 'new' | 'established' | 'invalid'
+  readonly connection: 'new' | 'established' | 'invalid' | 'untracked'
 }
 
 export type Difference = {
@@ -36,13 +38,19 @@ function example(domain: Domain, ...wishes: readonly ((c: Cls) => boolean)[]): C
   return domain.members[0]!
 }
 
+const CONNECTIONS: Readonly<Record<number, PlacedPacket['connection']>> = {
+  [CT.new]: 'new',
+  [CT.invalid]: 'invalid',
+  [CT.untracked]: 'untracked',
+}
+
 /** An example of a box: of what nothing tells apart, addresses that the interfaces' endpoints have, and TCP. */
-export function packetOf(d: Domains, o: { family: Family; ctState: number; toHost: boolean }): PlacedPacket {
+export function packetOf(d: Domains, o: { family: Family; ctState: number; road: Road }): PlacedPacket {
   const [iif, oif] = [example(d.iif), example(d.oif, c => c !== d.iif.members[0])]
   const src = example(d.src, c => c.memberOf!.has(ownMark(iif.label)))
   const dst = example(
     d.dst,
-    c => !o.toHost && c.memberOf!.has(ownMark(oif.label)),
+    c => o.road !== 'input' && c.memberOf!.has(ownMark(oif.label)),
     c => c.value !== src.value,
   )
   const isProtocol = (n: number) => (c: Cls) => c.value === n
@@ -58,8 +66,8 @@ export function packetOf(d: Domains, o: { family: Family; ctState: number; toHos
       ? { icmp: { type: number(d.type), code: number(d.code) } }
       : { sport: number(d.sport) }),
     iif: iif.label,
-    ...(!o.toHost && { oif: oif.label }),
-    connection: o.ctState === CT.new ? 'new' : o.ctState === CT.invalid ? 'invalid' : 'established',
+    ...(o.road !== 'input' && { oif: oif.label }),
+    connection: CONNECTIONS[o.ctState] ?? 'established',
   }
 }
 
@@ -72,7 +80,7 @@ export function printPacket(p: PlacedPacket): string {
     hasPorts(p.protocol) || words.every(n => n === 0) ? '' : ` with ${words.join(' and ')} in place of ports`
   const to = p.oif === undefined ? 'to this host' : `to ${p.oif}`
   const ends = `from ${p.src}${port(p.sport)} to ${p.dst}${port(p.dport)}`
-  return `${p.connection} ${protocolName(p.protocol)}${icmp}${place} ${ends}, ${p.iif} ${to}`
+  return `${p.connection} ${protocolName(p.protocol)}${icmp}${place} ${ends}, ${p.iif === '' ? 'this host' : p.iif} ${to}`
 }
 
 export const printHop = ({ chain, rule, verdict }: Hop): string => {

@@ -4,7 +4,7 @@
 
 import type { SetNode } from './lookup-set.ts'
 import type { ElementModel, SetModel, Verdict } from './model.ts'
-import { type ChainProgram, CMP, type Nat, ordered, type RuleProgram, type Step } from './program.ts'
+import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
 import { type Prim, prim } from './raw.ts'
 import type { Cls, Dim, Locate, Walk } from './space.ts'
 import { type Among, applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
@@ -31,11 +31,16 @@ export type KernelResult = {
   /** Comments of the counting rules of our table on the way: logs, then the deciding cause, of each direction. */
   readonly causes: readonly string[]
   readonly path: readonly Hop[]
-  /** `translation`: to what is not known. `natBy`: whose chain. */
-  readonly nat?: Nat
+  /** What became of the source first, in words; `translation`: of the destination, to what is not known. */
+  readonly nat?: string
+  /** Whose chain did that. */
   readonly natBy?: ChainProgram
   /** The destination that the packet was given on its way: all later hooks saw this one. */
   readonly to?: Translated
+  /** Whether connection tracking passes it over from here on. */
+  readonly untracked: boolean
+  /** The mark that it has at the end; undefined if that is not known. */
+  readonly mark: number | undefined
 }
 export type Translated = { readonly dst: Cls; readonly dport?: Cls }
 
@@ -70,6 +75,8 @@ export class KernelWalk {
   #to: Translated | undefined
   #hook = ''
   #ct: number
+  #early = false
+  #untracked = false
   #slots: Value[] = []
 
   constructor(w: Walk, options: KernelOptions) {
@@ -87,7 +94,7 @@ export class KernelWalk {
   run(bases: readonly ChainProgram[]): KernelResult {
     for (const base of bases) {
       // Only a connection's first packet comes through these.
-      if (base.base!.type === 'nat' && this.#o.ctState !== CT.new) continue
+      if (base.base!.type === 'nat' && (this.#o.ctState !== CT.new || this.#untracked)) continue
       const ended = this.#base(base, base)
       if (ended.verdict !== 'accept') return this.#result(ended)
     }
@@ -100,20 +107,24 @@ export class KernelWalk {
   }
 
   #result(ended: Ended): KernelResult {
+    const { mark } = this.#state
     return {
       ...ended,
       causes: this.#causes,
       path: this.#path,
       ...this.#nat,
       ...(this.#to && { to: this.#to }),
+      untracked: this.#untracked,
+      mark: mark.kind === 'const' ? swap4(mark.value as number) : undefined,
     }
   }
 
   #base(base: ChainProgram, from: ChainProgram): Ended {
     this.#hook = base.base!.hook
     // Before connection tracking a packet has no connection yet, which nft calls invalid.
-    const early = this.#hook === 'prerouting' && base.base!.priority <= CONNTRACK_PRIORITY
-    this.#ct = early ? CT.invalid : this.#o.ctState
+    const tracks = this.#hook === 'prerouting' || this.#hook === 'output'
+    this.#early = tracks && base.base!.priority <= CONNTRACK_PRIORITY
+    this.#ct = this.#untracked ? CT.untracked : this.#early ? CT.invalid : this.#o.ctState
     const stack: Frame[] = []
     let at: Frame = { chain: from, next: 0 }
     for (let hops = 0; ; ) {
@@ -165,6 +176,10 @@ export class KernelWalk {
         case 'nat':
           this.#translate(step, chain)
           return { kind: 'accept' }
+        case 'notrack':
+          // Too late for a packet that connection tracking has seen.
+          if (this.#early) this.#untracked = true
+          continue
         case 'count':
           this.#causes.push(rule.model.comment ?? '')
           continue
@@ -216,7 +231,14 @@ export class KernelWalk {
         return [this.#done(this.#slots[source.slot]!, p)]
       case 'index':
         if (source.dim === 'oif' && !this.#hasOif) return [{ kind: 'const', value: 0, size }]
-        return [this.#of(source.dim, `index ${source.dim}`, c => (c.label === 'lo' ? swap4(1) : -1), size)]
+        return [
+          this.#of(
+            source.dim,
+            `index ${source.dim}`,
+            c => (c.label === 'lo' ? swap4(1) : c.label === '' ? 0 : -1),
+            size,
+          ),
+        ]
       case 'dim':
         if (source.dim === 'oif' && !this.#hasOif) return [{ kind: 'const', value: applyOps(0n, p.ops), size }]
         return [

@@ -13,6 +13,7 @@ import {
   type Verdict,
   verdictOf,
 } from './model.ts'
+import { type Nat, readNat } from './nat.ts'
 import { be32, inner, type Prim, prim, RawError, text } from './raw.ts'
 import type { Dim } from './space.ts'
 import {
@@ -44,13 +45,9 @@ export type Step =
   | { readonly do: 'doubt'; readonly what: string }
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
-  /** `to`: the new destination of a translation, where it is known. */
-  | { readonly do: 'nat'; readonly what: Nat; readonly to?: Destination }
+  | ({ readonly do: 'nat' } & Nat)
+  | { readonly do: 'notrack' }
   | { readonly do: 'unknown'; readonly what: string }
-
-/** A packet gets the source of its way out, some other source, another destination. */
-export type Nat = 'masquerade' | 'source' | 'translation'
-export type Destination = { readonly address: Prim; readonly port?: number }
 
 export type RuleProgram = { readonly model: RuleModel; readonly steps: readonly Step[] }
 export type ChainProgram = {
@@ -65,8 +62,6 @@ export type ChainProgram = {
 export const CMP = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const
 const META = { protocol: 1, priority: 2, mark: 3, iif: 4, oif: 5, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 }
 const PAYLOAD = { network: 1, transport: 2 }
-/** NFT_NAT_DNAT. */
-const NAT_DESTINATION = 1
 /** Expressions that neither decide nor change what later ones see. */
 const HARMLESS = ['counter', 'log', 'last', 'dup']
 /** Expressions that only fill a register, and in which attribute they say which. */
@@ -88,6 +83,7 @@ const isEffect = (s: Step): boolean =>
   s.do === 'state' ||
   s.do === 'unknown' ||
   s.do === 'nat' ||
+  s.do === 'notrack' ||
   s.do === 'count' ||
   (s.do === 'lookup' && s.into === 'verdict')
 
@@ -206,15 +202,13 @@ class RuleCompiler {
       }
       case 'reject':
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
+      case 'notrack':
+        // What others take out of connection tracking we would have to follow into every later hook.
+        return this.#put(this.#c.ours ? { do: 'notrack' } : { do: 'unknown', what: 'the expression notrack' })
       case 'masq':
-        return this.#put({ do: 'nat', what: 'masquerade' })
-      case 'nat': {
-        if (n(1) !== NAT_DESTINATION) return this.#put({ do: 'nat', what: 'source' })
-        const to = this.#destination(n(3), n(5))
-        return this.#put({ do: 'nat', what: 'translation', ...(to && { to }) })
-      }
+      case 'nat':
       case 'redir':
-        return this.#put({ do: 'nat', what: 'translation' })
+        return this.#put({ do: 'nat', ...readNat(e.name, { ...this.#c, number: n, read: (r, s) => this.#read(r, s) }) })
       default: {
         if (HARMLESS.includes(e.name)) return
         const register = LOADS[e.name]
@@ -227,19 +221,6 @@ class RuleCompiler {
         this.#put({ do: 'unknown', what: `the expression ${e.name}` })
       }
     }
-  }
-
-  /** One address, and one port if any: anything else (a map's answer, a range) is not followed. */
-  #destination(address: number | undefined, port: number | undefined): Destination | undefined {
-    if (address === undefined) return undefined
-    const fixed = (register: number, size: number): Prim | undefined => {
-      const [p, more] = this.#read(register, size)
-      return p?.source.at === 'const' && !more ? p.source.value : undefined
-    }
-    const to = fixed(address, this.#c.family === 4 ? 4 : 16)
-    const toPort = port === undefined ? undefined : fixed(port, 2)
-    if (to === undefined || (port !== undefined && toPort === undefined)) return undefined
-    return { address: to, ...(toPort !== undefined && { port: Number(toPort) }) }
   }
 
   #meta(dreg: number | undefined, key: number, sreg: number | undefined) {
@@ -438,9 +419,16 @@ export function compileFamily(ruleset: Ruleset, family: 4 | 6, ours: string): Fa
   return { family, chains: compiled.flatMap(t => t.chains), ours: bases(true), others: bases(false) }
 }
 
+/** The roads through a node: what is for it, what passes it, what it sends itself. */
+export type Road = 'input' | 'forward' | 'output'
+const HOOKS_OF: Readonly<Record<Road, readonly HookName[]>> = {
+  input: ['prerouting', 'input'],
+  forward: ['prerouting', 'forward', 'postrouting'],
+  output: ['output', 'postrouting'],
+}
+
 /** The base chains on a packet's whole way, everybody's, in the order in which it meets them. */
-export function wayOf({ ours, others }: FamilyProgram, toHost: boolean): ChainProgram[] {
+export function wayOf({ ours, others }: FamilyProgram, road: Road): ChainProgram[] {
   const all = [...ours, ...others].sort((a, b) => a.base!.priority - b.base!.priority)
-  const hooks: readonly HookName[] = toHost ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']
-  return hooks.flatMap(hook => all.filter(c => c.base!.hook === hook))
+  return HOOKS_OF[road].flatMap(hook => all.filter(c => c.base!.hook === hook))
 }

@@ -4,17 +4,19 @@
 // the product of all of them would be too large: the chain where the sender's side hands over is found by looking, and
 // what it does is proved from any state. That is a filter that lets nothing through: every class on which the two sides
 // of a part differ is examined again on the packet's whole way, all hooks and all tables, and only that is believed.
-import { NFT_TABLE, SERVICE_PROXIES } from '../base/register.ts'
+import { ACCEPT_MARK, NFT_TABLE } from '../base/register.ts'
 import type { Intent } from '../calc/intent.ts'
 import { FAMILIES, type Family } from '../net/addr.ts'
-import { type Classes, classesOf } from './classes.ts'
-import { type Difference, packetOf, printHop, printPacket } from './difference.ts'
-import { IntentJudge, type IntentResult, MARKS, ownMark } from './intent-walk.ts'
-import { CT, type KernelResult, KernelWalk, type Translated } from './kernel-walk.ts'
+import { HOST_LEGS } from '../resources/cause.ts'
+import { classesOf } from './classes.ts'
+import type { Difference } from './difference.ts'
+import { IntentJudge, type IntentResult, NO_INTERFACE } from './intent-walk.ts'
+import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
 import type { HookName, Ruleset } from './model.ts'
 import { NFPROTO } from './model.ts'
-import { type ChainProgram, compileFamily, type FamilyProgram, wayOf } from './program.ts'
-import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Locate, type Walk } from './space.ts'
+import { type ChainProgram, compileFamily, type FamilyProgram, type Road, wayOf } from './program.ts'
+import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Walk } from './space.ts'
+import { type Finding, sameCauses, WholeWay, type WholeWayOptions } from './whole-way.ts'
 
 export type Proof = {
   /** Every class was evaluated, understood, and judged alike. */
@@ -37,16 +39,15 @@ export type ProofOptions = {
 
 type Judged = { readonly kernel: KernelResult; readonly intent: IntentResult }
 
-const COMMENT_LENGTH = 120
-/** A cause as the kernel's comment, which is clipped to fit, tells it. */
-const sameCause = (comment: string, cause: string): boolean =>
-  comment === cause ||
-  (comment.endsWith('~') && cause.length > COMMENT_LENGTH && cause.startsWith(comment.slice(0, -1)))
-const sameCauses = (comments: readonly string[], causes: readonly string[]): boolean =>
-  comments.length === causes.length && comments.every((c, i) => sameCause(c, causes[i]!))
+/** Packets to look at for the chain where the sender's side hands over; the first will do unless host endpoints deny it. */
+const HAND_OVER_TRIES = 1000
 
-const words = (verdict: string, causes: readonly string[]): string =>
-  causes.length === 0 ? verdict : `${verdict} (${causes.join(', then ')})`
+/** Whether later hooks will find the packet as the intent left it. */
+const sameLeft = (kernel: KernelResult, intent: IntentResult): boolean =>
+  kernel.verdict !== 'accept' ||
+  (kernel.untracked === (intent.untracked ?? false) &&
+    kernel.mark !== undefined &&
+    ((kernel.mark & ACCEPT_MARK) !== 0) === (intent.accepted ?? false))
 
 class Prover {
   readonly differences: Difference[] = []
@@ -72,7 +73,8 @@ class Prover {
 
   family(program: FamilyProgram): void {
     const classes = classesOf(program, this.#judge.intent)
-    for (const ctState of [CT.new, CT.established, CT.invalid])
+    const untracks = HOST_LEGS.some(leg => leg.hook === 'untracked' && this.#judge.has(leg))
+    for (const ctState of [CT.new, CT.established, CT.invalid, ...(untracks ? [CT.untracked] : [])])
       new Part(this, this.#judge, { program, classes, ctState }).prove()
   }
 
@@ -84,10 +86,16 @@ class Prover {
     return this.differences.length >= this.#max
   }
 
-  report(d: Difference, sort: string): void {
+  report(f: Finding, family: Family): void {
+    if ('doubt' in f) {
+      this.doubt(f.doubt, f.packet)
+      return
+    }
+    // One example for each way that the kernel goes wrong, and what it should have come to.
+    const sort = [f.kind, family, f.packet.connection, f.wanted, f.found, f.path.at(-1)].join('\n')
     if (this.#seen.has(sort) || this.full) return
     this.#seen.add(sort)
-    this.differences.push(d)
+    this.differences.push(f)
   }
 }
 
@@ -97,17 +105,17 @@ class Part {
   readonly #judge: IntentJudge
   readonly #program: FamilyProgram
   readonly #domains: Domains
-  readonly #locate: Locate
+  readonly #whole: WholeWay
   readonly #ct: number
   /** Boxes on which some hook's two sides differ, by where the packets go. */
-  readonly #suspects: { box: Box; toHost: boolean }[] = []
+  readonly #suspects: { box: Box; road: Road }[] = []
 
-  constructor(p: Prover, judge: IntentJudge, of: { program: FamilyProgram; classes: Classes; ctState: number }) {
+  constructor(p: Prover, judge: IntentJudge, of: WholeWayOptions) {
     this.#p = p
     this.#judge = judge
     this.#program = of.program
     this.#domains = of.classes.domains
-    this.#locate = of.classes.locate
+    this.#whole = new WholeWay(judge, of)
     this.#ct = of.ctState
   }
 
@@ -117,32 +125,62 @@ class Part {
 
   prove(): void {
     const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
-    this.#compare('prerouting', w => judge.prerouting(w, family))
-    this.#compare('input', w => judge.input(w, family, ctState))
-    this.#forward()
+    // Connection tracking is what makes a packet untracked, and it comes after.
+    if (ctState !== CT.untracked) {
+      this.#compare('prerouting', false, w => judge.prerouting(w, family, ctState))
+      if (judge.has({ hook: 'untracked', direction: 'egress' }) || this.#chains('ours', 'output').length > 0)
+        this.#compare('output', false, w => judge.output(w, family, ctState))
+    }
+    for (const accepted of this.#acceptedBefore('ingress')) {
+      this.#compare('input', accepted, w => judge.input(w, family, { ctState, accepted }))
+      this.#forward(accepted)
+    }
+    for (const accepted of this.#acceptedBefore('egress')) this.#postrouting(accepted)
+    this.#foreignSources()
     const hooks: readonly HookName[] = ['prerouting', 'input', 'forward', 'postrouting']
     for (const hook of hooks) this.#neutral(hook)
-    if (ctState === CT.new) this.#masquerade()
-    for (const { box, toHost } of this.#suspects.splice(0)) this.#examine(box, toHost)
+    for (const { box, road } of this.#suspects.splice(0)) this.#examine(box, road)
+  }
+
+  /** What earlier hooks may have left behind. */
+  #acceptedBefore(direction: 'ingress' | 'egress'): boolean[] {
+    const early = HOST_LEGS.some(
+      l => ['untracked', 'prednat'].includes(l.hook) && l.direction === direction && this.#judge.has(l),
+    )
+    return early ? [false, true] : [false]
   }
 
   #chains(which: 'ours' | 'others', hook: HookName): ChainProgram[] {
     return this.#program[which].filter(c => c.base!.hook === hook)
   }
 
-  #walk(w: Walk, cut?: ChainProgram): KernelWalk {
+  /** `accepted`: what is known of the mark. */
+  #walk(w: Walk, o: { cut?: ChainProgram | undefined; accepted?: boolean } = {}): KernelWalk {
     const isCut = (c: Cls): boolean => this.#judge.isWorkload(c.label)
-    return new KernelWalk(w, { family: this.#family, ctState: this.#ct, ...(cut && { cut: { chain: cut, isCut } }) })
+    return new KernelWalk(w, {
+      family: this.#family,
+      ctState: this.#ct,
+      ...(o.accepted !== undefined && { mark: o.accepted ? ACCEPT_MARK : 0 }),
+      ...(o.cut && { cut: { chain: o.cut, isCut } }),
+    })
   }
 
+  /** By interfaces, unless the domain of the incoming one is given. */
   #box(domains: Partial<Record<Dim, Domain>> = {}): Box {
-    return { domains: { ...this.#domains, ...domains }, choices: [] }
+    return { domains: { ...this.#domains, iif: this.#iif(false), ...domains }, choices: [] }
+  }
+
+  /** The incoming interfaces; or that there is none, for what the node sends itself. */
+  #iif(none: boolean): Domain {
+    const of = (which: boolean) => () =>
+      new Domain(this.#domains.iif.members.filter(c => (c.label === NO_INTERFACE) === which))
+    return this.#domains.iif.derive(`none ${none}`, of(none))
   }
 
   /** Our own chains of a hook against what the intent wants there. */
-  #compare(hook: HookName, intent: (w: Walk) => IntentResult): void {
-    this.#sides(hook, this.#box(), w => ({
-      kernel: this.#walk(w).run(this.#chains('ours', hook)),
+  #compare(hook: HookName, accepted: boolean, intent: (w: Walk) => IntentResult): void {
+    this.#sides(hook, this.#box({ iif: this.#iif(hook === 'output') }), w => ({
+      kernel: this.#walk(w, { accepted }).run(this.#chains('ours', hook)),
       intent: intent(w),
     }))
   }
@@ -150,50 +188,57 @@ class Part {
   #sides(hook: HookName, root: Box, judge: (w: Walk) => Judged): void {
     this.#p.explore([root], w => {
       const { kernel, intent } = judge(w)
-      if (kernel.verdict !== intent.verdict || !sameCauses(kernel.causes, intent.causes)) this.#suspect(hook, w)
+      const left = hook !== 'prerouting' && hook !== 'output' ? true : sameLeft(kernel, intent)
+      if (kernel.verdict !== intent.verdict || !sameCauses(kernel.causes, intent.causes) || !left)
+        this.#suspect(hook, w)
     })
   }
 
   /** To be examined on every way that leads through the hook. */
   #suspect(hook: HookName, w: Walk): void {
-    if (hook === 'prerouting' || hook === 'input') this.#suspects.push({ box: w.box(), toHost: true })
-    if (hook !== 'input') this.#suspects.push({ box: w.box(), toHost: false })
+    const box = w.box()
+    const own = box.domains.iif.members.every(c => c.label === NO_INTERFACE)
+    const roads: readonly Road[] = own
+      ? ['output']
+      : hook === 'prerouting'
+        ? ['input', 'forward']
+        : [hook === 'input' ? 'input' : 'forward']
+    for (const road of roads) this.#suspects.push({ box, road })
   }
 
-  #forward(): void {
+  #forward(accepted: boolean): void {
     const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
     const bases = this.#chains('ours', 'forward')
     const cut = bases.length === 1 ? this.#handOver(bases[0]!) : undefined
     let cuts = 0
     this.#sides('forward', this.#box(), w => {
-      const kernel = this.#walk(w, cut).run(bases)
+      const kernel = this.#walk(w, { cut, accepted }).run(bases)
       if (kernel.verdict === 'cut') cuts++
-      return { kernel, intent: judge.forward(w, family, { ctState, cut: cut !== undefined }) }
+      return { kernel, intent: judge.forward(w, family, { ctState, accepted, cut: cut !== undefined }) }
     })
     if (!cut || cuts === 0) return
     const workloads = new Domain(this.#domains.oif.members.filter(c => judge.isWorkload(c.label)))
     this.#sides('forward', this.#box({ oif: workloads }), w => ({
-      kernel: this.#walk(w).runFrom(bases[0]!, cut),
+      kernel: this.#walk(w, { accepted }).runFrom(bases[0]!, cut),
       intent: judge.receive(w, family),
     }))
   }
 
-  /** The chain that a new packet from outside to some endpoint goes to first. */
+  /**
+   * The chain that looks for the receiver: where a packet ends that the sender's side lets through, to an interface like a
+   * pod's that is nobody's.
+   */
   #handOver(base: ChainProgram): ChainProgram | undefined {
-    const one = (dim: Dim, is: (c: Cls) => boolean): Domain => {
-      const found = this.#domains[dim].members.find(is)
-      return new Domain(found ? [found] : [])
-    }
-    const endpoints = new Set(this.#judge.intent.endpoints.map(e => e.interfaceName))
-    const box = this.#box({
-      iif: one('iif', c => !this.#judge.isWorkload(c.label)),
-      oif: one('oif', c => endpoints.has(c.label)),
-    })
+    const [judge, family] = [this.#judge, this.#family]
+    const endpoints = new Set(judge.intent.endpoints.map(e => e.interfaceName))
+    const nobody = this.#domains.oif.members.find(c => judge.isWorkload(c.label) && !endpoints.has(c.label))
+    if (!nobody) return undefined
+    const own = this.#iif(false).members.filter(c => !judge.isWorkload(c.label))
     let found: ChainProgram | undefined
-    explore([box], { left: 1 }, w => {
-      const result = new KernelWalk(w, { family: this.#family, ctState: CT.new }).run([base])
-      const hop = result.path.find(h => h.verdict.startsWith('goto '))
-      found = hop && base.chains.get(hop.verdict.slice('goto '.length))
+    explore([this.#box({ iif: new Domain(own), oif: new Domain([nobody]) })], { left: HAND_OVER_TRIES }, w => {
+      if (found || judge.forward(w, family, { ctState: CT.new, cut: true }).verdict !== 'cut') return
+      const { verdict, path } = new KernelWalk(w, { family, ctState: CT.new, mark: 0 }).run([base])
+      if (verdict === 'drop' && path.length > 1) found = path.at(-1)!.chain
     })
     return found
   }
@@ -207,94 +252,39 @@ class Part {
     })
   }
 
-  #masquerade(): void {
-    const bases = wayOf(this.#program, false).filter(c => c.base!.hook === 'postrouting')
+  #postrouting(accepted: boolean): void {
+    const [judge, family, ctState] = [this.#judge, this.#family, this.#ct]
+    const all = this.#chains('ours', 'postrouting')
+    // Only new connections are translated.
+    const bases = ctState === CT.new ? all : all.filter(c => c.base!.type !== 'nat')
+    if (bases.length === 0 && !judge.has({ hook: 'host', direction: 'egress' }) && ctState !== CT.new) return
+    this.#p.explore([this.#box(), this.#box({ iif: this.#iif(true) })], w => {
+      const kernel = this.#walk(w, { accepted }).run(bases)
+      const wanted = judge.postrouting(w, family, { ctState, accepted })
+      // No cause is counted beyond those that are wanted here: the others of a packet are told before.
+      const agree = kernel.verdict === wanted.verdict && sameCauses(kernel.causes, wanted.causes)
+      if (!agree || kernel.nat === 'translation' || this.#whole.source(w, kernel)) this.#suspect('postrouting', w)
+    })
+  }
+
+  /** What others make of a source: they go by marks of their own, so that nothing is known of the mark. */
+  #foreignSources(): void {
+    if (this.#ct !== CT.new || !this.#chains('others', 'postrouting').some(c => c.base!.type === 'nat')) return
+    const bases = wayOf(this.#program, 'forward').filter(c => c.base!.hook === 'postrouting')
     this.#p.explore([this.#box()], w => {
       const kernel = this.#walk(w).run(bases)
-      // No cause is counted here: a packet's causes are told before.
-      const isPlain = kernel.verdict === 'accept' && kernel.nat !== 'translation' && kernel.causes.length === 0
-      if (!isPlain || this.#source(w, kernel)) this.#suspect('postrouting', w)
+      if (kernel.nat === 'translation' || this.#whole.source(w, kernel)) this.#suspect('postrouting', w)
     })
   }
 
   /** The whole way of the box's packets, through everybody's chains. */
-  #examine(box: Box, toHost: boolean): void {
+  #examine(box: Box, road: Road): void {
     if (this.#p.full) return
-    const { ours } = this.#program
-    const way = wayOf(this.#program, toHost)
-    const [family, ctState] = [this.#family, this.#ct]
     this.#p.explore([box], w => {
       if (this.#p.full) return
-      const kernel = new KernelWalk(w, { family, ctState, mark: 0, locate: this.#locate }).run(way)
-      const intent = this.#whole(w, toHost, kernel.to)
-      const last = kernel.path.at(-1)
-      const decidedByOurs =
-        kernel.verdict === 'accept' || (last !== undefined && ours.some(c => c.chains === last.chain.chains))
-      const agree = kernel.verdict === intent.verdict && (!decidedByOurs || sameCauses(kernel.causes, intent.causes))
-      // Whose destination a service proxy has changed, its source is the proxy's affair as well.
-      const source = agree && !toHost && !kernel.to ? this.#source(w, kernel) : undefined
-      if (agree && !source) return
-      if (this.#isRefusedService(w, kernel)) return
-      const packet = packetOf(w.domains, { family, ctState, toHost })
-      if (kernel.verdict === 'unknown' || kernel.nat === 'translation')
-        return this.#p.doubt(kernel.what ?? 'an address translation', printPacket(packet))
-      this.#differ(w, {
-        kind: source ? 'masquerade' : kernel.verdict === intent.verdict ? 'cause' : 'verdict',
-        packet,
-        wanted: source?.wanted ?? words(intent.verdict, intent.causes),
-        found: source?.found ?? words(kernel.verdict, kernel.causes),
-        path: kernel.path.map(printHop),
-      })
+      const found = this.#whole.examine(w, road)
+      if (found) this.#p.report(found, this.#family)
     })
-  }
-
-  /**
-   * What an accepted new packet's source should become and becomes, if that differs. Others may give packets a source as
-   * they like, but not those from pod to pod: the receiver's policy would judge somebody else.
-   */
-  #source(w: Walk, { verdict, nat, natBy }: KernelResult): { wanted: string; found: string } | undefined {
-    if (this.#ct !== CT.new || verdict !== 'accept') return undefined
-    const isFound = nat === 'masquerade' || nat === 'source'
-    const isWanted = this.#judge.masquerade(w)
-    if (isFound === isWanted) return undefined
-    const isOurs = this.#program.ours.some(c => c.chains === natBy?.chains)
-    if (isFound && !isOurs && !(this.#isPods(w, 'src') && this.#isPods(w, 'dst'))) return undefined
-    const say = (is: boolean): string => (is ? 'masqueraded' : 'not masqueraded')
-    return { wanted: say(isWanted), found: nat === 'source' ? 'given another source' : say(isFound) }
-  }
-
-  /** Whether an address is an endpoint's of this node, or in a pool. */
-  #isPods(w: Walk, dim: 'src' | 'dst', given?: Cls): boolean {
-    const marks = [MARKS.pool, ...this.#judge.intent.endpoints.map(e => ownMark(e.interfaceName))]
-    const isPod = (c: Cls): boolean => marks.some(mark => c.memberOf!.has(mark))
-    return given ? isPod(given) : w.ask(dim, 'a pod’s', isPod)
-  }
-
-  /**
-   * A service has no pod's address: who serves it, or that nobody does, the intent does not say. What its proxy refuses is
-   * no policy's denial, and opens nothing.
-   */
-  #isRefusedService(w: Walk, { verdict, nat, to, path }: KernelResult): boolean {
-    if (verdict !== 'drop' || nat === 'translation' || !SERVICE_PROXIES.includes(path.at(-1)?.chain.table ?? ''))
-      return false
-    return !this.#isPods(w, 'dst', to?.dst)
-  }
-
-  /** `to`: policy judges the destination that the packet was given before. */
-  #whole(w: Walk, toHost: boolean, to: Translated | undefined): IntentResult {
-    const first = this.#judge.prerouting(w, this.#family)
-    if (first.verdict === 'drop') return first
-    const later = to ? w.translated(to) : w
-    if (toHost) return this.#judge.input(later, this.#family, this.#ct)
-    return this.#judge.forward(later, this.#family, { ctState: this.#ct, cut: false })
-  }
-
-  #differ(w: Walk, d: Difference) {
-    const [doubt] = w.doubts
-    if (doubt !== undefined) return this.#p.doubt(doubt, printPacket(d.packet))
-    // One example for each way that the kernel goes wrong, and what it should have come to.
-    const sort = [d.kind, this.#family, d.packet.connection, d.wanted, d.found, d.path.at(-1)].join('\n')
-    this.#p.report(d, sort)
   }
 }
 

@@ -50,11 +50,15 @@ export function walk(ruleset: Ruleset, packet: PlacedPacket, table = NFT_TABLE):
   const found: { result: KernelResult; doubts: readonly string[] }[] = []
   explore([{ domains: domainsOf(packet), choices: [] }], { left: 1000 }, w => {
     const kernel = new KernelWalk(w, { family: packet.family, ctState: CT[packet.connection], mark: 0, locate: ITSELF })
-    found.push({ result: kernel.run(wayOf(program, packet.oif === undefined)), doubts: w.doubts })
+    found.push({
+      result: kernel.run(wayOf(program, packet.iif === '' ? 'output' : packet.oif === undefined ? 'input' : 'forward')),
+      doubts: w.doubts,
+    })
   })
   const [{ result, doubts }] = found as [(typeof found)[number]]
   const { verdict, what = '' } = result
-  const said = { causes: result.causes, masqueraded: result.nat === 'masquerade', path: result.path.map(printHop) }
+  const masqueraded = result.nat !== undefined && result.nat !== 'translation'
+  const said = { causes: result.causes, masqueraded, path: result.path.map(printHop) }
   if (verdict !== 'accept' && verdict !== 'drop') return { verdict: 'not understood', what, ...said }
   if (found.some(f => f.result.verdict !== verdict))
     return { verdict: 'not understood', what: doubts[0] ?? '', ...said }

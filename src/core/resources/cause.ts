@@ -3,6 +3,24 @@
 export type Direction = 'ingress' | 'egress'
 export const DIRECTIONS: readonly Direction[] = ['ingress', 'egress']
 
+/**
+ * Where a host endpoint judges packets: what ends or begins at the host, what is forwarded (applyOnForward), what arrives
+ * before its destination is translated (preDNAT), and before connection tracking (doNotTrack).
+ */
+export type HostHook = 'host' | 'forward' | 'prednat' | 'untracked'
+/** One direction at one of them: `host_ingress`. */
+export type HostLeg = { readonly hook: HostHook; readonly direction: Direction }
+/** In the order in which a packet that comes in meets them, then one that leaves. */
+export const HOST_LEGS: readonly HostLeg[] = [
+  { hook: 'untracked', direction: 'ingress' },
+  { hook: 'prednat', direction: 'ingress' },
+  { hook: 'forward', direction: 'ingress' },
+  { hook: 'host', direction: 'ingress' },
+  { hook: 'forward', direction: 'egress' },
+  { hook: 'untracked', direction: 'egress' },
+  { hook: 'host', direction: 'egress' },
+]
+
 /** `Kind/namespace/name`; the namespace is empty for cluster-scoped kinds. */
 export type ResourceKey = string & { readonly __resource: true }
 
@@ -32,9 +50,11 @@ export type Cause =
   | { readonly kind: 'tier'; readonly tier: string; readonly direction: Direction }
   /** No tier decided and no profile allowed (also when the profile named does not exist). */
   | { readonly kind: 'no-profile'; readonly direction: Direction }
+  /** Of host endpoints, where neither profiles nor a tier's default decide: the packet goes on, as if nobody had looked. */
+  | { readonly kind: 'undecided'; readonly direction: Direction }
 
 export const causeVerdict = (cause: Cause): 'allow' | 'deny' =>
-  cause.kind === 'rule' && cause.action === 'Allow' ? 'allow' : 'deny'
+  cause.kind === 'undecided' || (cause.kind === 'rule' && cause.action === 'Allow') ? 'allow' : 'deny'
 
 /** One line without quotes, fit for a kernel comment and for a person. */
 export function printCause(cause: Cause): string {
@@ -45,5 +65,7 @@ export function printCause(cause: Cause): string {
       return `Tier ${cause.tier} ${cause.direction} default Deny`
     case 'no-profile':
       return `no profile allows ${cause.direction}`
+    case 'undecided':
+      return `no policy decides ${cause.direction}`
   }
 }

@@ -169,7 +169,12 @@ test('namespaces and service accounts are profiles', () => {
   assert.deepEqual(kns.spec, {
     ingress: [{ action: 'Allow' }],
     egress: [{ action: 'Allow' }],
-    labelsToApply: { 'pcns.app': 'of-namespace', 'pcns.projectcalico.org/name': 'prod', 'pcns.team': 'a' },
+    labelsToApply: {
+      'pcns.app': 'of-namespace',
+      'pcns.kubernetes.io/metadata.name': 'prod',
+      'pcns.projectcalico.org/name': 'prod',
+      'pcns.team': 'a',
+    },
   })
   const ksa = serviceAccountToProfile(account)
   assert.equal(ksa.metadata.name, 'ksa.prod.robot')
@@ -236,6 +241,8 @@ test('a network set belongs to its namespace', () => {
       'projectcalico.org/namespace': 'prod',
       'pcns.team': 'a',
       'pcns.app': 'of-namespace',
+      // As the API server labels every namespace.
+      'pcns.kubernetes.io/metadata.name': 'prod',
       'pcns.projectcalico.org/name': 'prod',
     },
   )

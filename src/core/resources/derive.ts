@@ -9,6 +9,7 @@ import { endpointName, impliedLabels } from './kinds/workload-endpoint.ts'
 import { sortedByKey } from './metadata.ts'
 import {
   type EndpointPort,
+  type HostEndpoint,
   keyOf,
   type Namespace,
   type NetworkSet,
@@ -24,6 +25,7 @@ const POD_IP = 'cni.projectcalico.org/podIP'
 const POD_IPS = 'cni.projectcalico.org/podIPs'
 const AWS_POD_IPS = 'vpc.amazonaws.com/pod-ips'
 const CONTAINER_ID = 'cni.projectcalico.org/containerID'
+const SOURCE_PREFIXES = 'cni.projectcalico.org/allowedSourcePrefixes'
 const NAME_KEY = 'projectcalico.org/name'
 
 /** What a derived resource keeps of its source's metadata, so that it can be traced back and shown with its age. */
@@ -76,6 +78,16 @@ function podPorts(pod: Pod): EndpointPort[] {
   return ports
 }
 
+/** What a pod may send from besides its own addresses; a list that cannot be read allows nothing. */
+function sourcePrefixes(text: string | undefined): Prefix[] {
+  try {
+    const list: unknown = JSON.parse(text || '[]')
+    return Array.isArray(list) ? list.flatMap(entry => parsePrefix(String(entry)) ?? []) : []
+  } catch {
+    return []
+  }
+}
+
 export type DeriveOptions = {
   /** First part of interface names, `cali` unless configured. */
   readonly interfacePrefix?: string
@@ -97,6 +109,7 @@ export function podToEndpoint(
   if (!finished && ipNetworks.length === 0) return undefined
   const containerID = annotations?.[CONTAINER_ID]
   const ports = podPorts(pod)
+  const allowSpoofedSourcePrefixes = sourcePrefixes(annotations?.[SOURCE_PREFIXES])
   const identity = { orchestrator: 'k8s', node, pod: name, endpoint: 'eth0' }
   const all = sortedByKey({ ...labels, ...impliedLabels({ namespace, orchestrator: 'k8s', serviceAccountName }) })
   return {
@@ -111,6 +124,7 @@ export function podToEndpoint(
       profiles: [`kns.${namespace}`, ...(serviceAccountName ? [`ksa.${namespace}.${serviceAccountName}`] : [])],
       interfaceName: interfaceName(namespace, name, interfacePrefix),
       ...(ports.length > 0 ? { ports } : {}),
+      ...(allowSpoofedSourcePrefixes.length > 0 ? { allowSpoofedSourcePrefixes } : {}),
     },
   }
 }
@@ -187,7 +201,7 @@ function inherited(own: Labels, profiles: readonly string[], find: ProfileLookup
 }
 
 /** The labels by which selectors see an endpoint. */
-export const endpointLabels = ({ metadata, spec }: WorkloadEndpoint, find: ProfileLookup): Labels =>
+export const endpointLabels = ({ metadata, spec }: WorkloadEndpoint | HostEndpoint, find: ProfileLookup): Labels =>
   inherited(metadata.labels ?? {}, spec.profiles ?? [], find)
 
 /** The labels by which selectors see a NetworkSet: its own, its namespace, and what the namespace lends. */

@@ -10,6 +10,18 @@ import { parseSelector } from '../selector/parse.ts'
 import { usesGlobal } from '../selector/selector.ts'
 import { nearest } from './nearest.ts'
 
+/**
+ * What the API server can check of a leaf by itself, as fields of an OpenAPI schema (`core/kubernetes/crd.ts`); the leaf's
+ * own judgement is never weaker.
+ */
+type Openapi = {
+  readonly pattern?: string
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly maxLength?: number
+}
+export const openapi = <S extends z.ZodType>(schema: S, facts: Openapi): S => schema.meta({ ...facts })
+
 export const mistake = (message: string, fix?: string): Result<never> =>
   failed({ path: '', message, ...(fix === undefined ? {} : { fix }) })
 
@@ -41,7 +53,7 @@ export const list = <S extends z.ZodType>(entry: S, max = Number.POSITIVE_INFINI
 export const int = (first: number, last: number) => z.int().min(first).max(last)
 /** A choice among names that is matched without regard to case and stored in the listed spelling. */
 export const choice = <const T extends readonly string[]>(names: T) =>
-  leaf(z.string(), (value): Result<T[number]> => {
+  leaf(openapi(z.string(), { pattern: `^(?i:${names.join('|')})$` }), (value): Result<T[number]> => {
     const found = names.find(name => name.toLowerCase() === value.toLowerCase())
     return found === undefined ? mistake(`must be one of ${names.join(', ')}`, nearest(value, names)) : ok(found)
   })
@@ -60,17 +72,26 @@ export function judgeCidr(value: string): Result<Prefix> {
   return ok(parsed.prefix)
 }
 
+// Lists of addresses are long: a pattern is free, where expressions have a budget. It does not see bits after the length, nor
+// every mistake in an IPv6 address.
+const BYTE = '(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])'
+const V4 = `${BYTE}(\\.${BYTE}){3}`
+const V6 = '[0-9a-fA-F.]*:[0-9a-fA-F:.]*'
+const V4_LENGTH = '/(3[0-2]|[12]?[0-9])'
+const V6_LENGTH = '/(12[0-8]|1[01][0-9]|[1-9]?[0-9])'
+
 /** A CIDR with a length and zero host bits. */
-export const cidr = () => leaf(z.string(), judgeCidr)
+export const cidr = () =>
+  leaf(openapi(z.string(), { maxLength: 48, pattern: `^(${V4}${V4_LENGTH}|${V6}${V6_LENGTH})$` }), judgeCidr)
 /** A CIDR or an address as network sets take them: kept as written, host bits and all. */
 export const net = () =>
-  leaf(z.string(), value =>
+  leaf(openapi(z.string(), { maxLength: 48, pattern: `^(${V4}(${V4_LENGTH})?|${V6}(${V6_LENGTH})?)$` }), value =>
     parsePrefixDetail(value) === undefined ? mistake('is neither a CIDR nor an IP address', cidrFix(value)) : ok(value),
   )
 /** An address with the length of its network (`172.31.0.1/24`) or without; kept as written. */
 export const interfaceAddress = net
 export const address = () =>
-  leaf(z.string(), value => {
+  leaf(openapi(z.string(), { maxLength: 45, pattern: `^(${V4}|${V6})$` }), value => {
     const parsed = parseAddr(value)
     if (parsed !== undefined) return ok(parsed)
     return mistake('is not an IP address', value.includes('/') ? 'write the address without a length' : undefined)
@@ -87,7 +108,7 @@ export const hostCidr = () =>
 
 const matching = (pattern: RegExp, meaning: string) =>
   leaf(
-    z.string(),
+    openapi(z.string(), { pattern: `^$|${pattern.source}` }),
     (value): Result<string | undefined> =>
       value === '' || pattern.test(value) ? ok(value || undefined) : mistake(`is not ${meaning}`),
   ).optional()
@@ -100,16 +121,21 @@ export const macAddress = () =>
 /** A protocol: one of Calico's names in its canonical spelling, or a number from 1 to 255. */
 export type Protocol = string | number
 
+const PROTOCOL_TEXT = `^(?i:${Object.keys(PROTOCOL_NUMBERS).join('|')})$|^([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])$`
+
 export const protocol = () =>
-  leaf(z.union([z.number(), z.string()]), (value): Result<Protocol> => {
-    const number = protocolNumber(value)
-    const names = Object.keys(PROTOCOL_NUMBERS)
-    if (number === undefined) {
-      if (typeof value === 'number' || /^\d+$/.test(value)) return mistake('protocol number must be from 1 to 255')
-      return mistake(`protocol must be ${names.join(', ')} or a number from 1 to 255`, nearest(value, names))
-    }
-    return ok(typeof value === 'string' && !/^\d+$/.test(value) ? protocolName(number) : number)
-  })
+  leaf(
+    openapi(z.union([z.number(), z.string()]), { minimum: 1, maximum: 255, pattern: PROTOCOL_TEXT }),
+    (value): Result<Protocol> => {
+      const number = protocolNumber(value)
+      const names = Object.keys(PROTOCOL_NUMBERS)
+      if (number === undefined) {
+        if (typeof value === 'number' || /^\d+$/.test(value)) return mistake('protocol number must be from 1 to 255')
+        return mistake(`protocol must be ${names.join(', ')} or a number from 1 to 255`, nearest(value, names))
+      }
+      return ok(typeof value === 'string' && !/^\d+$/.test(value) ? protocolName(number) : number)
+    },
+  )
 
 /** A port number, a range `first:last` (first < last), or the name of an endpoint's port. */
 export type Port = number | string
@@ -134,7 +160,12 @@ export function judgePort(value: number | string): Result<Port> {
   return ok(first === last ? first : `${first}:${last}`)
 }
 
-export const port = () => leaf(z.union([z.number(), z.string()]), judgePort)
+const PORT_TEXT = '[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]'
+/** That a range does not begin after its end is more than a pattern can say. */
+const PORT_PATTERN = `^(${PORT_TEXT})(:(${PORT_TEXT}))?$|^[a-zA-Z0-9_.-]*[a-zA-Z_.-][a-zA-Z0-9_.-]*$`
+
+export const port = () =>
+  leaf(openapi(z.union([z.number(), z.string()]), { minimum: 1, maximum: 65535, pattern: PORT_PATTERN }), judgePort)
 
 /** First and last port of a numeric port or range; `undefined` for a named port. */
 export function portRange(value: Port): { readonly first: number; readonly last: number } | undefined {
@@ -195,7 +226,7 @@ export function printDuration(milliseconds: number): string {
 
 /** A Go duration, stored in Go's canonical spelling. */
 export const duration = () =>
-  leaf(z.string(), value => {
+  leaf(openapi(z.string(), { pattern: '^[+-]?(0|([0-9]+(\\.[0-9]*)?(h|ms|m|us|µs|ns|s))+)$' }), value => {
     const parsed = parseDuration(value)
     return parsed === undefined
       ? mistake('is not a duration', 'write it like 90s, 5m or 1h30m')
@@ -203,8 +234,10 @@ export const duration = () =>
   })
 
 /** An AS number: an integer, digits, or the text `high.low`; stored as an integer. */
+const AS_NUMBER = { minimum: 0, maximum: 0xffffffff, pattern: '^([0-9]+\\.)?[0-9]+$' }
+
 export const asNumber = () =>
-  leaf(z.union([z.number(), z.string()]), (value): Result<number> => {
+  leaf(openapi(z.union([z.number(), z.string()]), AS_NUMBER), (value): Result<number> => {
     const parts = /^(?:(\d+)\.)?(\d+)$/.exec(String(value))
     const [high, low] = [Number(parts?.[1] ?? 0), Number(parts?.[2])]
     // An unquoted 1.10 reaches us as the number 1.1: only a text tells the two apart.

@@ -3,10 +3,13 @@ import type { z } from 'zod'
 import { joinPath, type Problem } from '../base/problem.ts'
 import { nearest, nearestName } from './nearest.ts'
 
-type Context = { readonly schema: z.ZodType; readonly input: unknown }
+type Context = { readonly schema: z.ZodType; readonly input: unknown; readonly at?: string }
 
-export function describeIssues(issues: readonly z.core.$ZodIssue[], context: Context): Problem[] {
-  return issues.flatMap(issue => describe(issue, context))
+/** `at`: where the input stands in the document; the paths then begin there. */
+export function describeIssues(issues: readonly z.core.$ZodIssue[], { at, ...context }: Context): Problem[] {
+  const problems = issues.flatMap(issue => describe(issue, context))
+  if (at === undefined) return problems
+  return problems.map(problem => ({ ...problem, path: problem.path === '' ? at : `${at}.${problem.path}` }))
 }
 
 function describe(issue: z.core.$ZodIssue, context: Context): Problem[] {

@@ -13,6 +13,8 @@ export type DeepReadonly<T> = T extends string | number | boolean | undefined | 
 export type KindInfo = {
   readonly kind: string
   readonly apiVersion: string
+  /** Its kind in documents, where that is another: Kubernetes' NetworkPolicy is no NetworkPolicy of Calico. */
+  readonly documentKind?: string
   /** Lower-case plural, as in keys and URLs. */
   readonly plural: string
   readonly namespaced: boolean
@@ -20,15 +22,20 @@ export type KindInfo = {
   readonly aliases: readonly string[]
   /** Its keys in the datastore begin with this; ends with a slash. */
   readonly storePrefix: string
+  readonly nameRule: NameRule
+  /** The only name that a resource of this kind may have. */
+  readonly singleton?: string
 }
 
 export type KindDefinition<S extends z.ZodType> = KindInfo & {
   readonly schema: S
-  readonly nameRule: NameRule
-  /** The only name that a resource of this kind may have. */
-  readonly singleton?: string
   /** Rules between fields; called with a value that the schema accepted. */
   readonly check?: (resource: DeepReadonly<z.output<S>>) => readonly Problem[]
+  /** How a document is judged that a user writes, where what is stored must be taken more tolerantly. */
+  readonly written?: {
+    readonly schema: z.ZodType
+    readonly check: (resource: DeepReadonly<z.output<S>>) => readonly Problem[]
+  }
 }
 
 type CalicoKind<S extends z.ZodType> = Omit<KindDefinition<S>, 'apiVersion' | 'storePrefix' | 'nameRule'> & {
@@ -42,7 +49,12 @@ export const calicoKind = <S extends z.ZodType>(kind: CalicoKind<S>): KindDefini
   ...kind,
 })
 
-export const kubernetesKind = <S extends z.ZodType>(kind: CalicoKind<S>): KindDefinition<S> => ({
+type KubernetesKind<S extends z.ZodType> = CalicoKind<S> & {
+  readonly apiVersion?: string
+  readonly storePrefix?: string
+}
+
+export const kubernetesKind = <S extends z.ZodType>(kind: KubernetesKind<S>): KindDefinition<S> => ({
   nameRule: 'subdomain',
   apiVersion: 'v1',
   storePrefix: `/registry/${kind.plural}/`,

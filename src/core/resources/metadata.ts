@@ -52,17 +52,27 @@ export type NameRule = 'subdomain' | 'policy' | 'globalPolicy' | 'tier'
 const ONE_OR_TWO = new RegExp(`^${LABEL}(?:\\.${LABEL})?$`)
 const CONVERTED = new RegExp(`^(?:knp|ossg)\\.default\\.${LABEL}(?:\\.${LABEL})*$`)
 
-const NAME_RULES: Readonly<Record<NameRule, { readonly holds: (name: string) => boolean; readonly text: string }>> = {
-  subdomain: { holds: isSubdomain, text: 'lower-case letters, digits, - and ., at most 253 characters' },
+type NameFacts = {
+  readonly holds: (name: string) => boolean
+  readonly text: string
+  /** What is asked of a name beyond Kubernetes' own rule: patterns of which one must match. */
+  readonly patterns: readonly string[]
+}
+
+export const NAME_RULES: Readonly<Record<NameRule, NameFacts>> = {
+  subdomain: { holds: isSubdomain, patterns: [], text: 'lower-case letters, digits, - and ., at most 253 characters' },
   policy: {
+    patterns: [ONE_OR_TWO.source, CONVERTED.source],
     holds: name => name.length <= 253 && (ONE_OR_TWO.test(name) || CONVERTED.test(name)),
     text: 'lower-case letters, digits and -, with at most one dot (tier.name)',
   },
   globalPolicy: {
+    patterns: [ONE_OR_TWO.source],
     holds: name => name.length <= 253 && ONE_OR_TWO.test(name),
     text: 'lower-case letters, digits and -, with at most one dot (tier.name)',
   },
   tier: {
+    patterns: [`^${LABEL}$`],
     holds: isDnsLabel,
     text: 'lower-case letters, digits and -, without a dot, at most 63 characters',
   },
@@ -89,6 +99,8 @@ export function isQualifiedName(key: string): boolean {
   return part.length <= 63 && PART.test(part)
 }
 
+export const isLabelValue = (value: string): boolean => value === '' || (value.length <= 63 && PART.test(value))
+
 export function checkLabels(labels: Readonly<Record<string, string>> | undefined, path: string): Problem[] {
   const problems: Problem[] = []
   for (const [key, value] of Object.entries(labels ?? {})) {
@@ -100,7 +112,7 @@ export function checkLabels(labels: Readonly<Record<string, string>> | undefined
         fix: 'at most 63 of A-Z a-z 0-9 - _ . after an optional domain/',
       })
     }
-    if (value !== '' && !(value.length <= 63 && PART.test(value))) {
+    if (!isLabelValue(value)) {
       problems.push({ path: at, message: 'is not a label value', fix: 'at most 63 of A-Z a-z 0-9 - _ .', value })
     }
   }

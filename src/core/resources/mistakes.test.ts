@@ -297,10 +297,37 @@ const ANSWERS: readonly (readonly [line: string, ...answers: string[]])[] = [
     'kind: unknown resource type GlobalNetworkPolcy (did you mean GlobalNetworkPolicy?)',
   ],
   ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
-  ['HostEndpoint {name: a} {}', 'kind: HostEndpoint is not supported yet'],
+  [
+    'HostEndpoint {name: a} {}',
+    'spec.node: is required (name the node that has the interface)',
+    'spec.interfaceName: is required without expectedIPs (name the interface, or * for all, or give its addresses in expectedIPs)',
+  ],
+  ['HostEndpoint {name: a} {node: n, interfaceName: "*"}'],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: ""}',
+    'spec.interfaceName: is required without expectedIPs (name the interface, or * for all, or give its addresses in expectedIPs)',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: "eth*"}',
+    'spec.interfaceName: is not an interface name of at most 15 letters, digits, - _ ., nor *',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, expectedIPs: [10.0.0.0/24]}',
+    'spec.expectedIPs[0]: is not an IP address (write the address without a length)',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: eth0, ports: [{name: "80", protocol: TCP, port: 80}]}',
+    'spec.ports[0].name: is not the name of a port: letters, digits, - _ ., not digits alone',
+  ],
+  [
+    'HostEndpoint {name: a} {node: n, interfaceName: eth0, ports: [{protocol: TCP, port: 80}]}',
+    'spec.ports[0].name: is required',
+  ],
   ['BGPFilter {name: a} {}', 'kind: BGPFilter is not supported yet'],
-  ['Service {name: a} {}', 'kind: Service is not supported yet'],
-  ['EndpointSlice {name: a} {}', 'kind: EndpointSlice is not supported yet'],
+  ['Endpoints {name: a} {}', 'kind: Endpoints is not supported yet'],
+  ['Service {name: a} {}', 'metadata.namespace: is required: Service is namespaced'],
+  ['Service {name: a, namespace: b} {ports: [{port: 0}]}', 'spec.ports[0].port: must be at least 1'],
+  ['EndpointSlice {name: a, namespace: b} {}', 'addressType: is required'],
 ]
 
 test('every mistake is answered with its place, a reason and a cure', () => {
@@ -312,21 +339,25 @@ test('kinds of Kubernetes that share a name with one of Calico are not taken for
     const decoded = decodeResource({ apiVersion, kind, metadata: { name: 'a', namespace: 'b' }, spec: {} })
     return decoded.ok ? [] : decoded.problems.map(print)
   }
-  const policy = 'say the same in a NetworkPolicy of projectcalico.org/v3; its fields are others'
-  assert.deepEqual(said('NetworkPolicy', 'networking.k8s.io/v1'), [
-    `apiVersion: Kubernetes' own NetworkPolicy (networking.k8s.io/v1) is not supported yet (${policy})`,
-  ])
+  const versions = 'write apiVersion: projectcalico.org/v3 or networking.k8s.io/v1'
   assert.deepEqual(said('NetworkPolicy', 'extensions/v1beta1'), [
-    `apiVersion: Kubernetes' own NetworkPolicy (extensions/v1beta1) is not supported yet (${policy})`,
+    `apiVersion: unknown version extensions/v1beta1 of NetworkPolicy (${versions})`,
   ])
   assert.deepEqual(said('Node', 'v1'), [
     "apiVersion: Kubernetes' own Node (v1) is not supported yet (describe the node in a Node of projectcalico.org/v3)",
   ])
-  assert.deepEqual(said('NetworkPolicy', 'v1'), [
-    'apiVersion: unknown version v1 of NetworkPolicy (write apiVersion: projectcalico.org/v3)',
-  ])
-  assert.deepEqual(said('NetworkPolicy', undefined), [
-    'apiVersion: is required (write apiVersion: projectcalico.org/v3)',
-  ])
-  assert.deepEqual(said('NetworkPolicy', 'projectcalico.org/v3'), [])
+  assert.deepEqual(said('NetworkPolicy', 'v1'), [`apiVersion: unknown version v1 of NetworkPolicy (${versions})`])
+  assert.deepEqual(said('NetworkPolicy', undefined), [`apiVersion: is required (${versions})`])
+  for (const [apiVersion, kind] of [
+    ['projectcalico.org/v3', 'NetworkPolicy'],
+    ['networking.k8s.io/v1', 'KubernetesNetworkPolicy'],
+  ]) {
+    const decoded = decodeResource({
+      apiVersion,
+      kind: 'NetworkPolicy',
+      metadata: { name: 'a', namespace: 'b' },
+      spec: {},
+    })
+    assert.equal(decoded.ok && decoded.value.kind, kind)
+  }
 })

@@ -86,13 +86,10 @@ test('what is not enforced is said', () => {
   assert.deepEqual(
     said(ingress('{action: Allow, source: {services: {name: a, namespace: b}}, http: {methods: [GET]}}')),
     [
-      'spec.ingress[0].source.services: matching services is not supported yet (select the endpoints of the service by their labels)',
       'spec.ingress[0].http: matching HTTP is not supported: the kernel would allow every request (leave http out to allow them all)',
     ],
   )
-  assert.deepEqual(said(gnp('{preDNAT: true, applyOnForward: true}')), [
-    'spec.preDNAT: preDNAT policies work at host endpoints, which are not supported yet',
-  ])
+  assert.deepEqual(said(gnp('{preDNAT: true, applyOnForward: true}')), [])
 })
 
 test('what would leave pods without routes, sessions or policy is refused', () => {
@@ -135,6 +132,20 @@ test('Kubernetes kinds keep the fields that nobody here knows', () => {
     status: { phase: 'Running', conditions: [{ type: 'Ready' }] },
   }
   assert.deepEqual(decodeResource(pod), { ok: true, value: pod })
+})
+
+test('the addresses of an endpoint slice are of its type', () => {
+  const slice = (addressType: string, ...addresses: string[]) => {
+    const head = { kind: 'EndpointSlice', apiVersion: 'discovery.k8s.io/v1', metadata: { name: 's', namespace: 'd' } }
+    const decoded = decodeResource({ ...head, addressType, endpoints: [{ addresses: ['x'] }, { addresses }].slice(1) })
+    return decoded.ok ? [] : decoded.problems.map(print)
+  }
+  assert.deepEqual(slice('IPv4', '10.0.0.1', '10.0.0.2'), [])
+  assert.deepEqual(slice('IPv6', 'fd00::1'), [])
+  assert.deepEqual(slice('FQDN', 'a.example'), [])
+  assert.deepEqual(slice('IPv4', '10.0.0.1', 'fd00::1'), ['endpoints[0].addresses[1]: is not an IPv4 address'])
+  assert.deepEqual(slice('IPv6', 'x'), ['endpoints[0].addresses[0]: is not an IPv6 address'])
+  assert.deepEqual(slice('IPv5'), ['addressType: must be one of IPv4, IPv6, FQDN (did you mean IPv4?)'])
 })
 
 test('kinds are found by every name people type', () => {

@@ -49,6 +49,11 @@ test('keys', () => {
     ['NetworkPolicy/prod/np', '/calico/resources/v3/projectcalico.org/networkpolicies/prod/np'],
     ['Namespace//prod', '/registry/namespaces/prod'],
     ['Pod/prod/web-0', '/registry/pods/prod/web-0'],
+    // As in Kubernetes' own etcd.
+    ['Service/prod/web', '/registry/services/specs/prod/web'],
+    ['EndpointSlice/prod/web-1', '/registry/endpointslices/prod/web-1'],
+    ['KubernetesNetworkPolicy/prod/np', '/registry/networkpolicies/prod/np'],
+    ['KubernetesClusterNetworkPolicy//c', '/registry/policy.networking.k8s.io/clusternetworkpolicies/c'],
   ]
   for (const [key, stored] of rows) {
     const [kind = '', namespace, name = ''] = key.split('/')

@@ -4,6 +4,7 @@ import { failed, ok, type Problem, type Result } from '../base/problem.ts'
 import { type ResourceKey, resourceKey, splitKey } from './cause.ts'
 import {
   decodeResource,
+  documentOf,
   KIND_NAMES,
   KINDS,
   type Kind,
@@ -47,7 +48,7 @@ export function encodeResource(resource: Resource): string {
   const { resourceVersion: _, ...metadata } = resource.metadata
   const stored = { ...resource, metadata: TIERED.includes(resource.kind) ? withAnnotation(metadata) : metadata }
   // Parsing puts the fields into the order of the schema, whatever order they were built in.
-  return goJson(schemaOf(resource.kind).parse(stored))
+  return goJson(documentOf(schemaOf(resource.kind).parse(stored) as Resource))
 }
 
 type AnyMetadata = { readonly name: string; readonly annotations?: Readonly<Record<string, string>> | undefined }
@@ -90,7 +91,7 @@ export function decodeStored(key: string, text: string, modRevision: number): Re
 function tolerant(document: Fields, kind: string): Result<Stored> {
   const unknown: Problem[] = []
   for (;;) {
-    const decoded = decodeResource(document)
+    const decoded = decodeResource(document, { stored: true })
     if (decoded.ok) {
       if (decoded.value.kind === kind) return ok({ resource: decoded.value, unknown })
       return failed({ path: 'kind', message: `is ${decoded.value.kind} under a key of ${kind}` })
@@ -105,7 +106,7 @@ function tolerant(document: Fields, kind: string): Result<Stored> {
 }
 
 const isPassable = ({ path, message }: Problem): boolean =>
-  message.startsWith('unknown field ') && !/^spec\.(ingress|egress)\[/.test(path)
+  message.startsWith('unknown field ') && !/^spec\.((ingress|egress)\[|podSelector\.|subject\.)/.test(path)
 
 /** Deletes the field at a path such as `spec.nets[3].extra`; false if it is not there. */
 function removeAt(document: Fields, path: string): boolean {

@@ -9,7 +9,6 @@ export function unsupported(resource: Resource): Problem[] {
   switch (resource.kind) {
     case 'GlobalNetworkPolicy':
     case 'StagedGlobalNetworkPolicy':
-      return [...hostOnly(resource.spec), ...inRules(resource.spec)]
     case 'NetworkPolicy':
     case 'StagedNetworkPolicy':
     case 'Profile':
@@ -60,17 +59,6 @@ function leavesPodsOut(prefixes: string | undefined): Problem[] {
   return [{ path: 'spec.interfacePrefix', message, fix: `write ${prefixes},${INTERFACE_PREFIX}` }]
 }
 
-function hostOnly(spec: {
-  readonly preDNAT?: boolean | undefined
-  readonly doNotTrack?: boolean | undefined
-}): Problem[] {
-  return (['preDNAT', 'doNotTrack'] as const).flatMap(field =>
-    spec[field]
-      ? [{ path: `spec.${field}`, message: `${field} policies work at host endpoints, which are not supported yet` }]
-      : [],
-  )
-}
-
 type Rules = {
   readonly ingress?: readonly PolicyRule[] | undefined
   readonly egress?: readonly PolicyRule[] | undefined
@@ -81,11 +69,6 @@ function inRules(spec: Rules): Problem[] {
   for (const direction of ['ingress', 'egress'] as const) {
     spec[direction]?.forEach((rule, index) => {
       const at = `spec.${direction}[${index}]`
-      for (const side of ['source', 'destination'] as const) {
-        if (rule[side]?.services === undefined) continue
-        const fix = 'select the endpoints of the service by their labels'
-        problems.push({ path: `${at}.${side}.services`, message: 'matching services is not supported yet', fix })
-      }
       if (rule.http !== undefined) {
         const message = 'matching HTTP is not supported: the kernel would allow every request'
         problems.push({ path: `${at}.http`, message, fix: 'leave http out to allow them all' })

@@ -137,7 +137,8 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
   const run = <T>(plan: Plan<T>): Promise<T> => runPlan(store, plan)
 
   const config = async (): Promise<IpamConfig> => {
-    const entry = (await store.get(CONFIG_KEY)) ?? (await store.get(CONFIG_RESOURCE_KEY))
+    const [own, resource] = await Promise.all([store.get(CONFIG_KEY), store.get(CONFIG_RESOURCE_KEY)])
+    const entry = own ?? resource
     if (!entry) return DEFAULT_CONFIG
     const decoded = decodeConfig(entry.value)
     if (!decoded) throw new IpamError('corrupt', `the IPAM configuration ${entry.key} cannot be read`)

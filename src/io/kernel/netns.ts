@@ -5,8 +5,8 @@ import { close, open, setNetns } from './sys.ts'
 /** The namespace of the calling thread; node's own main thread is the one that all our calls run on. */
 const SELF = '/proc/thread-self/ns/net'
 
-/** Where `ip netns` keeps a named namespace. */
-export const namedNetns = (name: string): string => `/run/netns/${name}`
+/** Where `ip netns` keeps a named namespace. A path stands for itself. */
+export const namedNetns = (name: string): string => (name.startsWith('/') ? name : `/run/netns/${name}`)
 
 /**
  * Runs `fn` inside the namespace at `path` (`/run/netns/x`, `/proc/<pid>/ns/net`) and comes back. `fn` must not be async:

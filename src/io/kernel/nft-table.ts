@@ -204,9 +204,18 @@ export const openNft = (netns?: string): NftConnection => new NftConnection(netn
 
 export type Transaction = {
   readonly generation: number
+  /** The tables of the family inet in which it changed something. */
+  readonly tables: ReadonlySet<string>
   /** Who did it: a process (or rather its socket) and its name. */
   readonly pid: number | undefined
   readonly program: string | undefined
+}
+
+/** The table that an object's message speaks of, which is its first attribute whatever the object is. */
+function inetTable(body: Reader): string | undefined {
+  if (takeGenHeader(body).family !== NFPROTO_INET) return undefined
+  for (const { type, payload } of eachAttribute(body)) return type === 1 ? text.decode(payload) : undefined
+  return undefined
 }
 
 /** Tells of every transaction on the ruleset, and when some were missed. */
@@ -215,14 +224,22 @@ export function watchNft(
   netns?: string,
 ): () => void {
   const what = { protocol: NETLINK.NETFILTER, groups: [NFNLGRP_NFTABLES], ...(netns === undefined ? {} : { netns }) }
+  // A transaction's objects come before its generation, maybe in several datagrams.
+  let tables = new Set<string>()
   return subscribe(what, {
     overrun: handler.overrun,
     messages: messages => {
       for (const m of messages) {
-        if (m.type !== nftType('NEWGEN')) continue
+        if (m.type !== nftType('NEWGEN')) {
+          const name = inetTable(m.body)
+          if (name !== undefined) tables.add(name)
+          continue
+        }
         takeGenHeader(m.body)
         const { id, pid, name } = GENERATION.decode(m.body)
-        if (id !== undefined) handler.changed({ generation: id, pid, program: name })
+        const by = { tables, pid, program: name }
+        tables = new Set()
+        if (id !== undefined) handler.changed({ generation: id, ...by })
       }
     },
   })

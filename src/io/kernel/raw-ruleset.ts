@@ -57,6 +57,7 @@ export class RawRulesetReader {
     const sets = dump('read sets', 'GETSET', all)
     const elements: Uint8Array[] = []
     for (const set of sets) {
+      if (!still) return undefined
       const { family, table, name } = nameOf(set)
       const found = dump(`read set ${name}`, 'GETSETELEM', w => {
         putGenHeader(w, family)

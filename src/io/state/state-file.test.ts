@@ -13,8 +13,8 @@ after(() => rmSync(folder, { recursive: true }))
 const file = path.join(folder, 'deep/er/node-a.json')
 
 const V3 = 'projectcalico.org/v3'
-const document = (d: object): Resource => {
-  const decoded = decodeResource(d)
+const document = (d: object, stored = false): Resource => {
+  const decoded = decodeResource(d, { stored })
   assert.ok(decoded.ok, JSON.stringify(decoded))
   return decoded.value
 }
@@ -51,7 +51,19 @@ const policy = fc
       spec: { ...spec, ingress: [{ action: 'Allow', protocol: 'TCP', destination: { ports: [80, '90:95', 'http'] } }] },
     }),
   )
-const resources = fc.array(fc.oneof(pod, namespace, policy), { maxLength: 6 })
+/** Kubernetes', with a rule that nobody would take from a person. */
+const theirs = fc.record({ name, namespace: name }).map(metadata =>
+  document(
+    {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata,
+      spec: { ingress: [{ from: [{ nodeSelector: {} }] }, { ports: [{ port: 80 }] }] },
+    },
+    true,
+  ),
+)
+const resources = fc.array(fc.oneof(pod, namespace, policy, theirs), { maxLength: 6 })
 
 const state: fc.Arbitrary<SavedState> = fc.record({
   node: fc.constant('node-a'),

@@ -102,12 +102,12 @@ export function decodeState(bytes: Uint8Array): Result<SavedState> {
   return decodePayload(payload.toString('utf8'))
 }
 
-/** Resources are read as a person's are, since an older version of this program may have written them. */
+/** Resources are judged as those of the datastore are, since an older version of this program may have written them. */
 function decodePayload(payload: string): Result<SavedState> {
   const { resources, ...about } = JSON.parse(payload) as Omit<SavedState, 'resources'> & { resources: unknown[] }
   const decoded: Resource[] = []
   for (const [index, document] of resources.entries()) {
-    const resource = decodeResource(document)
+    const resource = decodeResource(document, { stored: true })
     if (!resource.ok) {
       const [first] = resource.problems
       const where = joinPath(joinPath('resources', index), first!.path)

@@ -1,5 +1,6 @@
 // What every store must do, as one suite that each driver's tests run against a fresh store. It says what a caller may
-// rely on; a driver's own strengths (restart, retry) are tested beside that driver.
+// rely on; a driver's own strengths (restart, retry) are tested beside that driver. Stores that keep what they are given, byte
+// for byte and with a count of their own, have a second suite; the API server keeps objects, and counts for all its clients.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Store, StoreError, type StoreEvent, type Watch } from './store.ts'
@@ -58,17 +59,191 @@ const code = (expected: StoreError['code'], currentRevision?: number) => (error:
   return true
 }
 
-type Case = readonly [name: string, body: (store: Store) => Promise<void>]
+/** What a store calls the keys and values of the suite. */
+export type Dialect = {
+  /** Keys of different names are different, sort as their names do, and begin with those of `prefix`. */
+  readonly key: (name: string) => string
+  readonly prefix: string
+  /** A value that differs for each number. */
+  readonly value: (n: number) => string
+  /** The number of a value as it came back. */
+  readonly number: (text: string) => number
+}
 
-const cases: readonly Case[] = [
+const PLAIN: Dialect = {
+  key: name => `/${name}`,
+  prefix: '/',
+  value: n => String(n),
+  number: text => Number(text),
+}
+
+type Case = readonly [name: string, body: (store: Store, dialect: Dialect) => Promise<void>]
+
+/** `put /a=1`, `delete /a`: without revisions. */
+const told = ({ number }: Dialect, events: readonly StoreEvent[]): string[] =>
+  events.map(event =>
+    event.kind === 'put' ? `put ${event.entry.key}=${number(event.entry.value)}` : `delete ${event.key}`,
+  )
+
+const ascending = (revisions: readonly number[]): boolean => revisions.every((r, i) => i === 0 || r > revisions[i - 1]!)
+
+const sharedCases: readonly Case[] = [
   [
     'a key that is not there is undefined, its deletion false',
-    async store => {
-      assert.equal(await store.get('/a'), undefined)
-      assert.equal(await store.delete('/a'), false)
-      assert.deepEqual(await store.list('/'), { entries: [], revision: 0 })
+    async (store, { key, prefix }) => {
+      assert.equal(await store.get(key('a')), undefined)
+      assert.equal(await store.delete(key('a')), false)
+      assert.deepEqual((await store.list(prefix)).entries, [])
     },
   ],
+  [
+    'what was put is got and listed, with the revision of its last write',
+    async (store, { key, value, number, prefix }) => {
+      const first = await store.put(key('a'), value(1))
+      const other = await store.put(key('b'), value(2))
+      const second = await store.put(key('a'), value(3))
+      assert.ok(ascending([first, other, second].map(({ modRevision }) => modRevision)))
+      assert.equal(second.key, key('a'))
+      assert.equal(number(second.value), 3)
+      assert.equal((await store.get(key('a')))?.modRevision, second.modRevision)
+      const { entries, revision } = await store.list(prefix)
+      assert.deepEqual(
+        entries.map(entry => [entry.key, number(entry.value), entry.modRevision]),
+        [
+          [key('a'), 3, second.modRevision],
+          [key('b'), 2, other.modRevision],
+        ],
+      )
+      assert.ok(revision >= second.modRevision)
+      assert.equal(await store.delete(key('a')), true)
+      assert.equal(await store.get(key('a')), undefined)
+      assert.ok((await store.put(key('a'), value(4))).modRevision > second.modRevision)
+    },
+  ],
+  [
+    'a list is sorted and holds the prefix only',
+    async (store, { key, value, prefix }) => {
+      const names = ['b', 'a.b', 'a', 'a0', 'ab', 'z']
+      for (const name of names) await store.put(key(name), value(0))
+      const listed = async (at: string) => (await store.list(at)).entries.map(entry => entry.key)
+      assert.deepEqual(await listed(prefix), [...names].sort().map(key))
+      assert.deepEqual(await listed(key('a')), ['a', 'a.b', 'a0', 'ab'].map(key))
+      assert.deepEqual(await listed(key('zzz')), [])
+    },
+  ],
+  [
+    'compare-and-set: a write with a revision needs that revision',
+    async (store, { key, value, number }) => {
+      const a = key('a')
+      const made = await store.put(a, value(1), { ifRevision: 0 })
+      await assert.rejects(store.put(a, value(2), { ifRevision: 0 }), code('conflict', made.modRevision))
+      const next = await store.put(a, value(2), { ifRevision: made.modRevision })
+      const stale = { ifRevision: made.modRevision }
+      await assert.rejects(store.put(a, value(3), stale), code('conflict', next.modRevision))
+      await assert.rejects(store.delete(a, stale), code('conflict', next.modRevision))
+      await assert.rejects(store.put(key('none'), value(1), { ifRevision: 7 }), code('conflict', 0))
+      await assert.rejects(store.delete(key('none'), { ifRevision: 7 }), code('conflict', 0))
+      assert.equal(number((await store.get(a))!.value), 2)
+      assert.equal(await store.delete(a, { ifRevision: next.modRevision }), true)
+    },
+  ],
+  [
+    'of many writes with the same condition one wins',
+    async (store, { key, value, number }) => {
+      const tries = Array.from({ length: 20 }, (_, i) => store.put(key('a'), value(i), { ifRevision: 0 }))
+      const results = await Promise.allSettled(tries)
+      const winners = results.flatMap((result, i) => (result.status === 'fulfilled' ? [i] : []))
+      assert.equal(winners.length, 1)
+      assert.equal(number((await store.get(key('a')))!.value), winners[0])
+    },
+  ],
+  [
+    'a watch brings the past, then the present, in order, its prefix only',
+    async (store, dialect) => {
+      const { key, value, prefix } = dialect
+      const before = await store.put(key('x'), value(0))
+      const middle = await store.put(key('a1'), value(1))
+      await store.put(key('b1'), value(1))
+      await store.put(key('a2'), value(1))
+      await store.delete(key('a1'))
+      const now = (await store.list(prefix)).revision
+      const all = collect(store, key('a'), before.modRevision)
+      const later = collect(store, key('a'), middle.modRevision)
+      const live = collect(store, key('a'), now)
+      await all.until(3)
+      await store.put(key('a1'), value(2))
+      await store.put(key('b1'), value(2))
+      await store.delete(key('a2'))
+      await Promise.all([all.until(5), later.until(4), live.until(2)])
+      const past = [`put ${key('a1')}=1`, `put ${key('a2')}=1`, `delete ${key('a1')}`]
+      const present = [`put ${key('a1')}=2`, `delete ${key('a2')}`]
+      assert.deepEqual(told(dialect, all.events), [...past, ...present])
+      assert.deepEqual(told(dialect, later.events), [...past.slice(1), ...present])
+      assert.deepEqual(told(dialect, live.events), present)
+      assert.ok(ascending(all.events.map(eventRevision)))
+      for (const { watch } of [all, later, live]) watch.close()
+    },
+  ],
+  [
+    'a watch misses nothing while writes go on, and its revisions only grow',
+    async (store, { key, value, number, prefix }) => {
+      const { revision } = await store.list(prefix)
+      const first = await store.put(key('first'), value(0))
+      const watch = collect(store, prefix, revision || first.modRevision - 1)
+      // Seven writers, each a row of values.
+      const writer = async (w: number) => {
+        for (let n = 1; n <= 60; n++) await store.put(key(`k${w}`), value(n))
+      }
+      await Promise.all(Array.from({ length: 7 }, (_, w) => writer(w)))
+      await watch.until(421)
+      assert.ok(ascending(watch.events.map(eventRevision)))
+      for (let w = 0; w < 7; w++) {
+        const seen = watch.events.flatMap(event =>
+          event.kind === 'put' && event.entry.key === key(`k${w}`) ? [number(event.entry.value)] : [],
+        )
+        assert.deepEqual(
+          seen,
+          Array.from({ length: 60 }, (_, i) => i + 1),
+        )
+      }
+      let count = 0
+      for (const { size, revision: upTo } of watch.batches) {
+        count += size
+        assert.equal(upTo, eventRevision(watch.events[count - 1]!), 'a batch ends at its last revision')
+      }
+      watch.watch.close()
+    },
+  ],
+  [
+    'a closed watch is silent',
+    async (store, { key, value, prefix }) => {
+      const { modRevision } = await store.put(key('x'), value(0))
+      const closed = collect(store, prefix, modRevision)
+      const open = collect(store, prefix, modRevision)
+      closed.watch.close()
+      await store.put(key('a'), value(1))
+      await open.until(1)
+      await store.get(key('a'))
+      assert.equal(closed.events.length, 0)
+      closed.watch.close()
+      open.watch.close()
+    },
+  ],
+  [
+    'after close nothing answers, and watches have ended without error',
+    async (store, { key, value, prefix }) => {
+      const { modRevision } = await store.put(key('x'), value(0))
+      const watch = collect(store, prefix, modRevision)
+      store.close()
+      assert.equal(await watch.end(), undefined)
+      await assert.rejects(store.get(key('a')), code('unavailable'))
+      await assert.rejects(store.put(key('a'), value(1)), code('unavailable'))
+    },
+  ],
+]
+
+/** For stores that keep bytes and count their writes. */
+const countingCases: readonly (readonly [name: string, body: (store: Store) => Promise<void>])[] = [
   [
     'one revision counts all writes; creation is remembered until the deletion',
     async store => {
@@ -98,29 +273,6 @@ const cases: readonly Case[] = [
       assert.deepEqual(await listed('/a/b'), ['/a/b', '/a/b/c'])
       assert.deepEqual(await listed('/zzz'), [])
       assert.equal((await listed('')).length, keys.length)
-    },
-  ],
-  [
-    'compare-and-set: a write with a revision needs that revision',
-    async store => {
-      const made = await store.put('/a', '1', { ifRevision: 0 })
-      await assert.rejects(store.put('/a', '2', { ifRevision: 0 }), code('conflict', 1))
-      const next = await store.put('/a', '2', { ifRevision: made.modRevision })
-      await assert.rejects(store.put('/a', '3', { ifRevision: made.modRevision }), code('conflict', 2))
-      await assert.rejects(store.delete('/a', { ifRevision: made.modRevision }), code('conflict', 2))
-      await assert.rejects(store.put('/none', '1', { ifRevision: 7 }), code('conflict', 0))
-      await assert.rejects(store.delete('/none', { ifRevision: 7 }), code('conflict', 0))
-      assert.equal(await store.delete('/a', { ifRevision: next.modRevision }), true)
-      assert.equal((await store.list('')).revision, 3, 'a refused write is no revision')
-    },
-  ],
-  [
-    'of many writes with the same condition one wins',
-    async store => {
-      const tries = Array.from({ length: 20 }, (_, i) => store.put('/a', String(i), { ifRevision: 0 }))
-      const results = await Promise.allSettled(tries)
-      assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
-      assert.equal((await store.list('')).revision, 1)
     },
   ],
   [
@@ -158,66 +310,6 @@ const cases: readonly Case[] = [
     },
   ],
   [
-    'a watch brings the past, then the present, in order, its prefix only',
-    async store => {
-      await store.put('/a/1', '1')
-      await store.put('/b/1', '1')
-      await store.put('/a/2', '1')
-      await store.delete('/a/1')
-      const all = collect(store, '/a/', 0)
-      const later = collect(store, '/a/', 3)
-      const live = collect(store, '/a/', 4)
-      await all.until(3)
-      await store.put('/a/1', '2')
-      await store.put('/b/1', '2')
-      await store.delete('/a/2')
-      await Promise.all([all.until(5), later.until(3), live.until(2)])
-      const past = ['put /a/1=1@1', 'put /a/2=1@3', 'delete /a/1@4']
-      const present = ['put /a/1=2@5', 'delete /a/2@7']
-      assert.deepEqual(all.events.map(printEvent), [...past, ...present])
-      assert.deepEqual(later.events.map(printEvent), ['delete /a/1@4', ...present])
-      assert.deepEqual(live.events.map(printEvent), present)
-      const recreated = all.events[3]
-      assert.equal(recreated?.kind === 'put' && recreated.entry.createRevision, 5)
-      for (const { watch } of [all, later, live]) watch.close()
-    },
-  ],
-  [
-    'a watch misses nothing while writes go on, and its revisions only grow',
-    async store => {
-      const writes = Array.from({ length: 500 }, (_, i) => store.put(`/k${i % 7}`, String(i)))
-      const { revision } = await store.list('')
-      const watch = collect(store, '', revision)
-      await Promise.all(writes)
-      await store.put('/last', '1')
-      await watch.until(501 - revision)
-      assert.deepEqual(
-        watch.events.map(eventRevision),
-        Array.from({ length: 501 - revision }, (_, i) => revision + 1 + i),
-      )
-      let seen = 0
-      for (const { size, revision: upTo } of watch.batches) {
-        seen += size
-        assert.equal(upTo, eventRevision(watch.events[seen - 1]!), 'a batch ends at its last revision')
-      }
-      watch.watch.close()
-    },
-  ],
-  [
-    'a closed watch is silent',
-    async store => {
-      const closed = collect(store, '', 0)
-      const open = collect(store, '', 0)
-      closed.watch.close()
-      await store.put('/a', '1')
-      await open.until(1)
-      await store.get('/a')
-      assert.equal(closed.events.length, 0)
-      closed.watch.close()
-      open.watch.close()
-    },
-  ],
-  [
     'compaction: the present stays, watches that need the past end, others go on',
     async store => {
       for (let i = 1; i <= 10; i++) await store.put('/a', String(i))
@@ -247,26 +339,20 @@ const cases: readonly Case[] = [
       assert.equal((await collect(store, '', 99).end())?.code, 'compacted')
     },
   ],
-  [
-    'after close nothing answers, and watches have ended without error',
-    async store => {
-      const watch = collect(store, '', 0)
-      store.close()
-      assert.equal(await watch.end(), undefined)
-      await assert.rejects(store.get('/a'), code('unavailable'))
-      await assert.rejects(store.put('/a', '1'), code('unavailable'))
-    },
-  ],
 ]
 
-/** Declares the suite; `open` gives a fresh, empty store for each case. */
-export function storeConformance(name: string, open: () => Promise<StoreUnderTest> | StoreUnderTest): void {
-  describe(`${name} is a store`, () => {
-    for (const [title, body] of cases) {
-      it(title, async () => {
+function declare(
+  title: string,
+  cases: readonly Case[],
+  open: () => Promise<StoreUnderTest> | StoreUnderTest,
+  dialect: Dialect,
+) {
+  describe(title, () => {
+    for (const [name, body] of cases) {
+      it(name, async () => {
         const { store, done } = await open()
         try {
-          await body(store)
+          await body(store, dialect)
         } finally {
           store.close()
           await done()
@@ -274,4 +360,16 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       })
     }
   })
+}
+
+/** Declares the suite that holds for every store; `open` gives a fresh, empty store for each case. */
+export const sharedConformance = (
+  name: string,
+  open: () => Promise<StoreUnderTest> | StoreUnderTest,
+  dialect: Dialect,
+): void => declare(`${name} is a store`, sharedCases, open, dialect)
+
+/** Declares both suites; `open` gives a fresh, empty store for each case. */
+export function storeConformance(name: string, open: () => Promise<StoreUnderTest> | StoreUnderTest): void {
+  declare(`${name} is a store`, [...sharedCases, ...countingCases], open, PLAIN)
 }

@@ -9,21 +9,25 @@ import { ResourceError } from './resource-error.ts'
 export type InitializeOptions = {
   /** 32 hex digits that name the cluster. */
   readonly newGuid?: () => string
-  /** Whether to make a first IPv4 pool while there is none. */
+  /** Whether to make first pools while there is none. */
   readonly defaultPool?: boolean
+  /** Those to make; one of IPv4 without encapsulation if nothing is said. */
+  readonly pools?: readonly { readonly name: string; readonly spec: object }[]
 }
+
+const FIRST_POOL = { name: 'default-ipv4-ippool', spec: { cidr: '192.168.0.0/16', natOutgoing: true } }
 
 const randomGuid = (): string => crypto.randomUUID().replaceAll('-', '')
 
-/** Creates the built-in tiers, the ClusterInformation and a first pool. Returns what this call created. */
+/** Creates the built-in tiers, the ClusterInformation and first pools. Returns what this call created. */
 export async function ensureInitialized(client: ResourceClient, options: InitializeOptions = {}): Promise<Resource[]> {
-  const { newGuid = randomGuid, defaultPool = true } = options
+  const { newGuid = randomGuid, defaultPool = true, pools = [FIRST_POOL] } = options
   const wanted = [
     document('ClusterInformation', 'default', { clusterGUID: newGuid(), datastoreReady: true }),
     ...Object.entries(BUILT_IN_TIERS).map(([name, spec]) => document('Tier', name, spec)),
   ]
   if (defaultPool && (await client.store.list(storePrefix('IPPool'))).entries.length === 0) {
-    wanted.push(document('IPPool', 'default-ipv4-ippool', { cidr: '192.168.0.0/16', natOutgoing: true }))
+    wanted.push(...pools.map(({ name, spec }) => document('IPPool', name, spec)))
   }
   const created: Resource[] = []
   for (const resource of wanted) {

@@ -12,7 +12,7 @@ import {
   storeKey,
   storePrefix,
 } from '../../core/resources/store-key.ts'
-import { alreadyExists, invalid, notFound, ResourceError, updateConflict } from './resource-error.ts'
+import { alreadyExists, invalid, notFound, notSupported, ResourceError, updateConflict } from './resource-error.ts'
 import { checkDelete, checkWrite } from './resource-rules.ts'
 import { type Entry, type Store, StoreError } from './store.ts'
 
@@ -155,6 +155,7 @@ export class ResourceClient {
       await this.store.delete(entry.key, resourceVersion === undefined ? {} : { ifRevision: entry.modRevision })
     } catch (error) {
       if (isConflict(error)) throw error.currentRevision === 0 ? notFound(key) : updateConflict(key)
+      if (error instanceof StoreError && error.code === 'invalid') throw notSupported('Delete', key, error.message)
       throw error
     }
     const stored = decodeStored(entry.key, entry.value, entry.modRevision)
@@ -190,8 +191,20 @@ export class ResourceClient {
     { resource, ifRevision, current }: { readonly resource: R; readonly ifRevision: number; readonly current?: Entry },
   ): Promise<R> {
     const text = encodeResource(resource)
-    const entry = text === current?.value ? current : await this.store.put(at, text, { ifRevision })
-    return withMetadata(resource, { resourceVersion: String(entry.modRevision) })
+    const entry = text === current?.value ? current : await this.#put(at, text, { ifRevision, key: keyOf(resource) })
+    // An API server names and dates what it makes by itself.
+    const stamp = entry.value === text ? {} : identityIn(entry)
+    return withMetadata(resource, { ...stamp, resourceVersion: String(entry.modRevision) })
+  }
+
+  /** A store may know of mistakes that are not seen from here. */
+  async #put(at: string, text: string, { ifRevision, key }: { ifRevision: number; key: ResourceKey }): Promise<Entry> {
+    try {
+      return await this.store.put(at, text, { ifRevision })
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'invalid') throw error
+      throw invalid(key, [{ path: '', message: error.message }])
+    }
   }
 
   /** The entry of a resource; policies of the default tier may still lie under their older name. */
@@ -230,7 +243,10 @@ function identityOf(
   stored: Result<Stored>,
   entry: Entry,
 ): { readonly uid?: string; readonly creationTimestamp?: string } {
-  if (stored.ok) return stored.value.resource.metadata
+  return stored.ok ? stored.value.resource.metadata : identityIn(entry)
+}
+
+function identityIn(entry: Entry): { readonly uid?: string; readonly creationTimestamp?: string } {
   try {
     const metadata: unknown = JSON.parse(entry.value)?.metadata
     const { uid, creationTimestamp } = (metadata ?? {}) as { uid?: unknown; creationTimestamp?: unknown }

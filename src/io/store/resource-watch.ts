@@ -7,7 +7,7 @@ import type { ResourceKey } from '../../core/resources/cause.ts'
 import { keyOf, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { decodeStored, parseStoreKey } from '../../core/resources/store-key.ts'
 import type { Undecodable } from './resource-client.ts'
-import type { Entry, Store, StoreEvent, Watch } from './store.ts'
+import { type Entry, followed, type Store, type StoreEvent, type Watch } from './store.ts'
 
 /** Where all kinds lie: Calico's, and Kubernetes' in the embedded datastore. */
 export const RESOURCE_PREFIXES: readonly string[] = ['/calico/resources/v3/projectcalico.org/', '/registry/']
@@ -36,7 +36,8 @@ export type WatchAllOptions = {
 
 /** Follows all resources until closed. Handlers are not called inside this call, nor after `close`. */
 export function watchAll(store: Store, handlers: ResourceHandlers, options: WatchAllOptions = {}): Watch {
-  const { prefixes = RESOURCE_PREFIXES, retryAfter = 1000 } = options
+  const { retryAfter = 1000 } = options
+  const prefixes = (options.prefixes ?? RESOURCE_PREFIXES).flatMap(prefix => followed(store, prefix))
   const abort = new AbortController()
   const watches = new Map<string, Watch>()
   let waiting = prefixes.length

@@ -7,7 +7,8 @@ export type Entry = {
   readonly value: string
   /** Revision of the last write of this key; a resource's `resourceVersion`. */
   readonly modRevision: number
-  readonly createRevision: number
+  /** Absent where the store does not know it. */
+  readonly createRevision?: number
 }
 
 /** A key's current value at a revision, or its deletion. */
@@ -46,6 +47,11 @@ export class StoreError extends Error {
 }
 
 export type Store = {
+  /**
+   * The prefixes that together hold all keys under a prefix, each with revisions of its own: only these can be watched, from
+   * the revision of their own list. Absent: the store counts one revision for all keys, and every prefix can be watched.
+   */
+  collections?(prefix: string): readonly string[]
   get(key: string): Promise<Entry | undefined>
   /** All keys that begin with the prefix, sorted by key, and the revision they were read at. */
   list(prefix: string): Promise<{ readonly entries: readonly Entry[]; readonly revision: number }>
@@ -59,3 +65,6 @@ export type Store = {
   compact(revision: number): Promise<void>
   close(): void
 }
+
+/** What must be followed to follow a prefix. */
+export const followed = (store: Store, prefix: string): readonly string[] => store.collections?.(prefix) ?? [prefix]

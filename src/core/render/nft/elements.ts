@@ -2,12 +2,12 @@
 import type { AtomKey, Interval } from '../../classify/atoms.ts'
 import type { GroupName } from '../../classify/classify.ts'
 import type { OutcomeName } from '../../classify/outcome.ts'
-import type { Row } from '../../classify/row.ts'
-import { type Addr, type Family, familyOf, fromNumber } from '../../net/addr.ts'
+import { isPlain, type Row } from '../../classify/row.ts'
+import { type Addr, FAMILIES, type Family, familyOf, fromNumber } from '../../net/addr.ts'
 import { type Prefix, prefixFamily, prefixRange } from '../../net/prefix.ts'
 import type { Element, KeyPart } from '../../nft/objects.ts'
 import type { Direction } from '../../resources/cause.ts'
-import { gotoVerdict, type RowMapName, type SetName } from './layout.ts'
+import { gotoVerdict, legName, type RowMapName, type SetName } from './layout.ts'
 
 export type Placed = readonly [set: SetName, element: Element]
 
@@ -34,11 +34,18 @@ export function flatten(prefixes: readonly Prefix[], family: Family): Element[] 
 
 /** What an endpoint may send and receive, and which addresses are its own. */
 export function dispatchElements(
-  endpoint: { readonly interfaceName: string; readonly addresses: readonly Addr[] },
+  endpoint: {
+    readonly interfaceName: string
+    readonly addresses: readonly Addr[]
+    readonly spoofable: readonly Prefix[]
+  },
   groups: Readonly<Record<Direction, GroupName>>,
 ): Placed[] {
-  const { interfaceName, addresses } = endpoint
+  const { interfaceName, addresses, spoofable } = endpoint
+  const foreign = (family: Family): Placed[] =>
+    flatten(spoofable, family).map(e => [`spoofed${family}`, { key: [interfaceName, ...(e.key as KeyPart[])] }])
   return [
+    ...FAMILIES.flatMap(foreign),
     ...addresses.map((addr): Placed => [`sources${familyOf(addr)}`, { key: [interfaceName, addr] }]),
     ['from_workload', { key: [interfaceName], value: gotoVerdict(groups.egress) }],
     ['to_workload', { key: [interfaceName], value: gotoVerdict(groups.ingress) }],
@@ -48,7 +55,7 @@ export function dispatchElements(
 /** What leads from a row to its outcomes. It never changes its meaning: rows are named by content. */
 export function rowElements(row: Row, number: number): Placed[] {
   const lead = (map: RowMapName, key: KeyPart[], outcome: OutcomeName): Placed => [
-    `${row.direction}_${map}`,
+    `${legName(row)}_${map}`,
     { key: [number, ...key], value: gotoVerdict(outcome) },
   ]
   return [
@@ -61,6 +68,6 @@ export function rowElements(row: Row, number: number): Placed[] {
       code === undefined ? lead(`by_type${family}`, [type], outcome) : lead(`by_code${family}`, [type, code], outcome),
     ),
     ...row.protocols.map(({ protocol, outcome }) => lead('by_proto', [protocol], outcome)),
-    lead('by_row', [], row.otherwise),
+    lead(isPlain(row) ? 'by_plain' : 'by_row', [], row.otherwise),
   ]
 }

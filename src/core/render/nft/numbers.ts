@@ -20,8 +20,11 @@ const hash = (key: string): number => 1 + (Number.parseInt(sha1Hex(key).slice(0,
 export class NumberBook {
   readonly #byKey = new Map<string, number>()
   readonly #taken = new Set<number>()
+  /** Keys that were not in use when somebody looked, and were not asked for since. */
+  readonly #unused = new Set<string>()
 
   of(key: string): number {
+    this.#unused.delete(key)
     const known = this.#byKey.get(key)
     if (known !== undefined) return known
     if (this.#taken.size >= SPACE) throw new Error('no numbers left')
@@ -32,11 +35,17 @@ export class NumberBook {
     return n
   }
 
-  forget(isInUse: (key: string) => boolean): void {
-    for (const [key, n] of this.#byKey) {
-      if (isInUse(key)) continue
+  /** Notes what is not in use now, for `forgetUnused`. */
+  markUnused(isInUse: (key: string) => boolean): void {
+    for (const key of this.#byKey.keys()) if (!isInUse(key)) this.#unused.add(key)
+  }
+
+  /** Forgets what was marked and not asked for since. */
+  forgetUnused(): void {
+    for (const key of this.#unused) {
+      this.#taken.delete(this.#byKey.get(key)!)
       this.#byKey.delete(key)
-      this.#taken.delete(n)
     }
+    this.#unused.clear()
   }
 }

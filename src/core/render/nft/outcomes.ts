@@ -1,11 +1,12 @@
 // An outcome as a chain: its logs, then a counter and the verdict. The deciding rule's comment is the cause in words, so
 // that a listing reads well and a counter can be asked for by cause.
+import type { LogLimit, NodeSettings } from '../../calc/intent.ts'
 import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
-import { type Cause, causeVerdict, type Direction, printCause, printRule } from '../../resources/cause.ts'
-import { ACCEPT, DROP, goto, is, priority } from './layout.ts'
+import { type Cause, causeVerdict, type Direction, printCause, printRule, splitKey } from '../../resources/cause.ts'
+import { ACCEPT, DROP, goto, is, priority, RETURN, SET_ACCEPT_MARK } from './layout.ts'
 
 /** nft comments hold at most 128 bytes. */
 const COMMENT_BYTES = 120
@@ -31,6 +32,9 @@ function conditionStatements(condition: Condition, direction: Direction): Statem
   return statements
 }
 
+/** What the scratch register says when a part of a cut table returns to the chain that goes through the parts. */
+export const NEXT_CODES = { next: 0, pass: 1, done: 2 } as const
+
 /** The comment of a counter of what would be, by its cause. */
 export const stagedComment = (cause: Cause): string => clip(`staged: ${printCause(cause)}`)
 
@@ -55,31 +59,94 @@ function stagedRules({ direction, steps }: Outcome): Rule[] {
   ]
 }
 
-function stepRules(step: Step, outcome: Outcome, logPrefix: string): Rule[] {
+/** As the names of Calico's own chains have them. */
+const KIND_WORDS: Readonly<Record<string, string>> = {
+  NetworkPolicy: 'np',
+  GlobalNetworkPolicy: 'gnp',
+  KubernetesNetworkPolicy: 'knp',
+  KubernetesClusterNetworkPolicy: 'kcnp',
+  Profile: 'pro',
+}
+const PREFIX_BYTES = 127
+
+/** The prefix of a line, with what Calico's `%t` (tier), `%k` (kind), `%n` (name) and `%p` (namespace/name) stand for. */
+export function logPrefix(pattern: string, { rule, tier = 'profile' }: Extract<Step, { kind: 'log' }>): string {
+  const { kind, namespace, name } = splitKey(rule.policy)
+  const words: Readonly<Record<string, string>> = {
+    t: tier,
+    k: KIND_WORDS[kind] ?? kind,
+    n: name,
+    p: namespace === '' ? name : `${namespace}/${name}`,
+  }
+  return `${pattern.replace(/%[tknp]/g, code => words[code[1]!]!)}: `.slice(0, PREFIX_BYTES)
+}
+
+/** Where a packet goes on that is allowed. */
+function onward({ direction, hook }: Outcome, decided: boolean): Statement[] {
+  switch (hook) {
+    case undefined:
+      // What a pod may send must still pass the receiving pod's own policy, if that pod is on this node.
+      return [direction === 'egress' ? goto('from_ok') : ACCEPT]
+    case 'forward':
+      return [direction === 'ingress' ? goto('from_ok') : ACCEPT]
+    case 'host':
+      return [ACCEPT]
+    // What is allowed here is not judged again as it comes in.
+    case 'prednat':
+      return decided ? [SET_ACCEPT_MARK, ACCEPT] : [ACCEPT]
+    case 'untracked':
+      return decided ? [{ kind: 'notrack' }, SET_ACCEPT_MARK, ACCEPT] : [ACCEPT]
+  }
+}
+
+/** Hooks before routing, and after it, drop in silence: the kernel answers from the others only, or would answer ourselves. */
+const deny = ({ direction, hook }: Outcome, { denyAction }: NodeSettings): Statement =>
+  denyAction === 'Drop' || hook === 'prednat' || hook === 'untracked' || (hook === 'host' && direction === 'egress')
+    ? DROP
+    : { kind: 'reject' }
+
+function stepRules(step: Step, outcome: Outcome, settings: NodeSettings): Rule[] {
   const when = (step.when ?? []).flatMap(c => conditionStatements(c, outcome.direction))
   switch (step.kind) {
     case 'log':
       return [
         {
-          statements: [...when, { kind: 'limit', rate: 100, per: 'second' }, { kind: 'log', prefix: logPrefix }],
+          statements: [
+            ...when,
+            limitOf(settings.logLimit),
+            { kind: 'log', prefix: logPrefix(settings.logPrefix, step) },
+          ],
           comment: clip(`Log ${printRule(step.rule)}`),
         },
       ]
     case 'staged':
       return []
+    case 'next': {
+      const counted: Statement[] = step.cause ? [{ kind: 'counter' }] : []
+      const statements: Statement[] = [...when, ...counted, priority(NEXT_CODES[step.to]), RETURN]
+      return [step.cause ? { statements, comment: stagedComment(step.cause) } : { statements }]
+    }
     case 'decide': {
       const comment = clip(printCause(step.cause))
       const counter: Statement = { kind: 'counter' }
-      if (causeVerdict(step.cause) === 'deny') return [{ statements: [...when, counter, DROP], comment }]
-      // What a pod may send must still pass the receiving pod's own policy, if that pod is on this node.
-      const onward = outcome.direction === 'egress' ? goto('from_ok') : ACCEPT
+      if (causeVerdict(step.cause) === 'deny')
+        return [{ statements: [...when, counter, deny(outcome, settings)], comment }]
       // The scratch register is given back empty: nobody else shall read a row's number in it.
-      return [{ statements: [...when, counter, priority(0), onward], comment }]
+      const goesOn = onward(outcome, step.cause.kind !== 'undecided')
+      return [{ statements: [...when, counter, priority(0), ...goesOn], comment }]
     }
   }
 }
 
-export function outcomeChain(outcome: Outcome, logPrefix: string): NftChain {
-  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, logPrefix))
+export function outcomeChain(outcome: Outcome, settings: NodeSettings): NftChain {
+  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, settings))
   return { name: outcome.name, rules: [...stagedRules(outcome), ...rules] }
 }
+
+/** Five is what nft leaves out. */
+const limitOf = ({ rate, per, burst }: LogLimit): Statement => ({
+  kind: 'limit',
+  rate,
+  per,
+  ...(burst !== 5 && { burst }),
+})

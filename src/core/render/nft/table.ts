@@ -11,13 +11,16 @@ import { NFT_TABLE } from '../../base/register.ts'
 import { type AtomKey, NOWHERE } from '../../classify/atoms.ts'
 import type { Classification } from '../../classify/classify.ts'
 import { isPlain, type Row, type RowName } from '../../classify/row.ts'
+import { SplitTable } from '../../classify/split.ts'
 import { FAMILIES, familyOf } from '../../net/addr.ts'
 import type { Element, NftTable } from '../../nft/objects.ts'
 import { dispatchElements, flatten, intervalElement, rowElements } from './elements.ts'
-import { groupChain, rowMapOf } from './group.ts'
-import { makeSet, type SetName, SHAPES, staticChains } from './layout.ts'
+import { groupChain, rowMapOf, splitObjects } from './group.ts'
+import { hostChain, hostElements, legsOf, ownMap } from './host-chains.ts'
+import { makeSet, type SetName, STATIC_SETS, setsOfLeg } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
 import { outcomeChain } from './outcomes.ts'
+import { staticChains } from './static-chains.ts'
 
 /** The whole table of a classification, plainly. `renderer.ts` is the one that follows changes. */
 export function policyTable(c: Classification): NftTable {
@@ -28,25 +31,47 @@ export function policyTable(c: Classification): NftTable {
     return isPlain(c.rows.get(name)!) ? PLAIN_ROW + n : n
   }
 
-  const lists = new Map((Object.keys(SHAPES) as SetName[]).map(name => [name, [] as Element[]]))
+  const legs = legsOf(c.hosts.flatMap(h => h.groups))
+  const lists = new Map([...STATIC_SETS, ...legs.flatMap(setsOfLeg)].map(name => [name, [] as Element[]]))
   const add: AddElement = (name, element) => void lists.get(name)!.push(element)
   addressElements(c, atomNumber, add)
   for (const row of c.rows.values())
     for (const [set, element] of rowElements(row, rowNumber(row.name))) add(set, element)
 
+  const { settings } = c.intent
+  const hostGroups = [...new Set(c.hosts.flatMap(h => h.groups))]
+  const hosts = hostGroups.map(g => {
+    const head = { ...g, isUniform: g.byOwn.size === 0 }
+    return { chains: [hostChain(head, settings)], sets: [ownMap(head, atomNumber)].filter(m => m !== undefined) }
+  })
+  for (const [set, element] of hostElements(
+    c.hosts.map(({ host, groups: guards }) => ({ interfaceName: host.interfaceName, guards })),
+  ))
+    add(set, element)
+
   const rowOf = (name: RowName): Row => c.rows.get(name)!
   const groups = [...c.groups.values()].map(g => {
-    const maps = FAMILIES.flatMap(f => rowMapOf(g, f, g.tables[f], { atomNumber, rowNumber, rowOf }) ?? [])
-    return { maps, chain: groupChain(g, g.tables, { rowNumber, rowOf }) }
+    const numbering = { atomNumber, rowNumber, rowOf }
+    const parts = FAMILIES.map(family => {
+      const table = g.tables[family]
+      if (table instanceof SplitTable) return splitObjects(g, family, table, numbering)
+      const map = rowMapOf(g, family, table, numbering)
+      return { sets: map ? [map] : [], chains: [] }
+    })
+    const chains = [groupChain(g, g.tables, numbering), ...parts.flatMap(p => p.chains)]
+    return { sets: parts.flatMap(p => p.sets), chains }
   })
   return {
     family: 'inet',
     name: NFT_TABLE,
-    sets: [...[...lists].map(([name, elements]) => makeSet(name, elements)), ...groups.flatMap(g => g.maps)],
+    sets: [
+      ...[...lists].map(([name, elements]) => makeSet(name, elements)),
+      ...[...groups, ...hosts].flatMap(g => g.sets),
+    ],
     chains: [
-      ...[...c.outcomes.values()].map(o => outcomeChain(o, c.intent.settings.logPrefix)),
-      ...groups.map(g => g.chain),
-      ...staticChains(c.intent.settings, c.intent.masqueradePools.length > 0),
+      ...[...c.outcomes.values()].map(o => outcomeChain(o, settings)),
+      ...[...groups, ...hosts].flatMap(g => g.chains),
+      ...staticChains(settings, { masquerades: c.intent.masqueradePools.length > 0, legs }),
     ],
   }
 }

@@ -11,11 +11,14 @@ import {
   type ChainState,
   chainBody,
   elementKey,
-  elementValue,
+  sameValue,
   setShape,
   type TableState,
   tableState,
 } from '../../nft/table-state.ts'
+
+import { HOST_LEGS } from '../../resources/cause.ts'
+import { atMap } from './layout.ts'
 
 /** Elements in one batch at most: a batch blocks other writers and must fit a socket buffer. */
 const SLICE = 5000
@@ -41,9 +44,13 @@ export type Plan = {
  */
 const ADDRESS_SETS: readonly (readonly string[])[] = [['pod4', 'pod6'], ['net4'], ['net6']]
 const DISPATCH_SETS: readonly (readonly string[])[] = [
+  ['spoofed4'],
+  ['spoofed6'],
   ['pools4', 'pools6', 'masquerade4', 'masquerade6'],
   ['sources4', 'sources6', 'from_workload', 'to_workload'],
+  HOST_LEGS.map(leg => atMap(leg)),
 ]
+const NO_ELEMENTS: ReadonlyMap<string, Element> = new Map()
 const ENTRIES = new Set([...ADDRESS_SETS, ...DISPATCH_SETS].flat())
 
 type SetDiff = { readonly set: NftSet; added: Element[]; changed: Element[]; gone: Element[]; replaced: Element[] }
@@ -78,7 +85,9 @@ function packed(batches: readonly NftOp[][]): NftOp[][] {
 export class TableTracker {
   readonly wanted: TableState = tableState(undefined)
   #found: TableState
+  /** What may differ: keys by set, and the sets of which any element may. */
   readonly #elements = new Map<string, Set<string>>()
+  readonly #whole = new Set<string>()
   readonly #chains = new Set<string>()
   readonly #sets = new Set<string>()
   readonly #stale = new Map<string, Stale>()
@@ -105,7 +114,7 @@ export class TableTracker {
     if (!state) {
       this.wanted.sets.set(set.name, { set: bare, elements: new Map() })
       // It may be on its way out, with elements that were wanted when it was dropped.
-      for (const key of this.#found.sets.get(set.name)?.elements.keys() ?? []) this.#touch(set.name, key)
+      if (this.#found.sets.has(set.name)) this.#whole.add(set.name)
     }
     this.#sets.add(set.name)
     for (const element of set.elements) this.wantElement(set.name, element)
@@ -156,9 +165,9 @@ export class TableTracker {
     this.#stale.clear()
     for (const state of [this.wanted, found]) {
       for (const name of state.chains.keys()) this.#chains.add(name)
-      for (const [name, { elements }] of state.sets) {
+      for (const name of state.sets.keys()) {
         this.#sets.add(name)
-        for (const key of elements.keys()) this.#touch(name, key)
+        this.#whole.add(name)
       }
     }
   }
@@ -186,6 +195,7 @@ export class TableTracker {
     const chains = [...this.#chains].flatMap(name => this.#chainDiff(name))
     const sets = [...this.#sets].flatMap(name => this.#newSet(name))
     this.#elements.clear()
+    this.#whole.clear()
     this.#chains.clear()
     this.#sets.clear()
     const fresh = chains.filter(c => !c.base && !this.#found.chains.has(c.name))
@@ -248,6 +258,7 @@ export class TableTracker {
   }
 
   #touch(set: string, key: string): void {
+    if (this.#whole.has(set)) return
     const keys = this.#elements.get(set)
     if (keys) keys.add(key)
     else this.#elements.set(set, new Set([key]))
@@ -260,29 +271,38 @@ export class TableTracker {
 
   #diffs(): SetDiff[] {
     const diffs: SetDiff[] = []
-    for (const [name, keys] of this.#elements) {
+    for (const name of new Set([...this.#whole, ...this.#elements.keys()])) {
       const wanted = this.wanted.sets.get(name)
-      const found = this.#found.sets.get(name)
       // The elements of a set that goes as a whole go with it.
       if (!wanted) continue
-      const isEntry = ENTRIES.has(name)
       const diff: SetDiff = { set: wanted.set, added: [], changed: [], gone: [], replaced: [] }
-      for (const key of keys) {
-        const [want, have] = [wanted.elements.get(key), found?.elements.get(key)]
-        if (want && !have) diff.added.push(want)
-        else if (!want && have) {
-          if (isEntry || this.isLive(name, key)) diff.gone.push(have)
-        } else if (want && have && elementValue(want) !== elementValue(have)) {
-          diff.changed.push(want)
-          diff.replaced.push(have)
+      const found = this.#found.sets.get(name)?.elements ?? NO_ELEMENTS
+      if (this.#whole.has(name)) {
+        for (const [key, want] of wanted.elements) this.#elementDiff(diff, key, [want, found.get(key)])
+        for (const [key, have] of found) {
+          if (!wanted.elements.has(key)) this.#elementDiff(diff, key, [undefined, have])
         }
-        const isStale = !want && have !== undefined && !isEntry && !this.isLive(name, key)
-        if (!isStale && this.#stale.size === 0) continue
-        this.#setStale({ id: `element ${name} ${key}`, kind: 'element', set: name, key }, isStale)
+      } else {
+        for (const key of this.#elements.get(name)!)
+          this.#elementDiff(diff, key, [wanted.elements.get(key), found.get(key)])
       }
       diffs.push(diff)
     }
     return diffs
+  }
+
+  #elementDiff(diff: SetDiff, key: string, [want, have]: [Element | undefined, Element | undefined]): void {
+    const { name } = diff.set
+    if (want && !have) diff.added.push(want)
+    else if (want && have && !sameValue(want, have)) {
+      diff.changed.push(want)
+      diff.replaced.push(have)
+    }
+    const isUnwanted = !want && have !== undefined
+    const isStale = isUnwanted && !ENTRIES.has(name) && !this.isLive(name, key)
+    if (isUnwanted && !isStale) diff.gone.push(have)
+    if (isStale || this.#stale.size > 0)
+      this.#setStale({ id: `element ${name} ${key}`, kind: 'element', set: name, key }, isStale)
   }
 
   #chainDiff(name: string): NftChain[] {

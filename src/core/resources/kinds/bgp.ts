@@ -2,7 +2,20 @@
 import { z } from 'zod'
 import { ok, type Problem } from '../../base/problem.ts'
 import { familyOf, parseAddr } from '../../net/addr.ts'
-import { address, asNumber, choice, cidr, duration, int, leaf, list, mistake, selectorText, text } from '../field.ts'
+import {
+  address,
+  asNumber,
+  choice,
+  cidr,
+  duration,
+  int,
+  leaf,
+  list,
+  mistake,
+  openapi,
+  selectorText,
+  text,
+} from '../field.ts'
 import { calicoKind, type DeepReadonly } from '../kind.ts'
 import { calicoHead } from '../metadata.ts'
 
@@ -21,7 +34,7 @@ export function isCommunity(value: string): boolean {
   const limit = parts?.[3] === undefined ? 0xffff : 0xffffffff
   return parts?.slice(1).every(part => part === undefined || Number(part) <= limit) ?? false
 }
-const community = leaf(z.string(), value =>
+const community = leaf(openapi(z.string(), { pattern: COMMUNITY.source }), value =>
   isCommunity(value)
     ? ok(value)
     : mistake('is not a community', 'write aa:nn (16 bits each) or aa:nn:mm (32 bits each)'),

@@ -12,6 +12,7 @@ import {
   list,
   mistake,
   net,
+  openapi,
   type Port,
   portRange,
   selectorText,
@@ -25,7 +26,9 @@ const every = <const N extends readonly string[], S extends z.ZodType>(names: N,
 
 const MAX_INT = 2 ** 31 - 1
 const pattern = (regex: RegExp, meaning: string) =>
-  leaf(z.string(), value => (regex.test(value) ? ok(value) : mistake(`is not ${meaning}`)))
+  leaf(openapi(z.string(), { pattern: regex.source }), value =>
+    regex.test(value) ? ok(value) : mistake(`is not ${meaning}`),
+  )
 
 const regularExpression = leaf(z.string(), (value): Result<string> => {
   try {

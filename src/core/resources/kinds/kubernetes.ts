@@ -5,9 +5,9 @@ import { kubernetesKind } from '../kind.ts'
 
 const texts = z.record(z.string(), z.string()).optional()
 
-const head = <K extends string>(kind: K) => ({
+export const kubernetesHead = <K extends string, V extends string>(kind: K, apiVersion: V) => ({
   kind: z.literal(kind),
-  apiVersion: z.literal('v1'),
+  apiVersion: z.literal(apiVersion),
   metadata: z.looseObject({
     name: z.string().default(''),
     namespace: z.string().optional(),
@@ -20,12 +20,24 @@ const head = <K extends string>(kind: K) => ({
   }),
 })
 
+/** The label that the API server gives to every namespace: policies select namespaces by their names with it. */
+const NAME_LABEL = 'kubernetes.io/metadata.name'
+
+type Named = {
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> | undefined }
+}
+function named<N extends Named>(resource: N): N {
+  const { metadata } = resource
+  if (metadata.name === '' || metadata.labels?.[NAME_LABEL] === metadata.name) return resource
+  return { ...resource, metadata: { ...metadata, labels: { ...metadata.labels, [NAME_LABEL]: metadata.name } } }
+}
+
 export const namespace = kubernetesKind({
   kind: 'Namespace',
   plural: 'namespaces',
   namespaced: false,
   aliases: ['ns'],
-  schema: z.looseObject(head('Namespace')),
+  schema: z.looseObject(kubernetesHead('Namespace', 'v1')).transform(named),
 })
 
 export const serviceAccount = kubernetesKind({
@@ -33,7 +45,7 @@ export const serviceAccount = kubernetesKind({
   plural: 'serviceaccounts',
   namespaced: true,
   aliases: ['sa'],
-  schema: z.looseObject(head('ServiceAccount')),
+  schema: z.looseObject(kubernetesHead('ServiceAccount', 'v1')),
 })
 
 const container = z.looseObject({
@@ -56,7 +68,7 @@ export const pod = kubernetesKind({
   namespaced: true,
   aliases: ['po'],
   schema: z.looseObject({
-    ...head('Pod'),
+    ...kubernetesHead('Pod', 'v1'),
     spec: z
       .looseObject({
         nodeName: z.string().optional(),

@@ -53,3 +53,30 @@ test('both actions come back from the datastore as they went in, under Calico’
     assert.deepEqual(stored.value.resource.spec, resource.spec)
   }
 })
+
+test('Kubernetes’ policies are staged too, judged as Kubernetes judges them', () => {
+  const staged = (spec: object) =>
+    decodeResource({
+      apiVersion: 'projectcalico.org/v3',
+      kind: 'StagedKubernetesNetworkPolicy',
+      metadata: { name: 'a', namespace: 'default' },
+      spec,
+    })
+  const made = staged({ podSelector: { matchLabels: { a: 'b' } }, egress: [{}] })
+  assert.ok(made.ok, JSON.stringify(made))
+  assert.deepEqual(made.value.spec, {
+    stagedAction: 'Set',
+    podSelector: { matchLabels: { a: 'b' } },
+    egress: [{}],
+    policyTypes: ['Ingress', 'Egress'],
+  })
+  assert.equal(staged({ stagedAction: 'Delete' }).ok, true)
+  const mixed = staged({ stagedAction: 'Delete', ingress: [{}] })
+  assert.equal(mixed.ok, false)
+  assert.equal(staged({ ingress: [{ ports: [{ port: 0 }] }] }).ok, false)
+  const key = storeKey(keyOf(made.value))
+  assert.equal(key, '/calico/resources/v3/projectcalico.org/stagedkubernetesnetworkpolicies/default/a')
+  const stored = decodeStored(key, encodeResource(made.value), 7)
+  assert.ok(stored.ok, JSON.stringify(stored))
+  assert.deepEqual(stored.value.resource.spec, made.value.spec)
+})

@@ -1,4 +1,4 @@
-// StagedNetworkPolicy and StagedGlobalNetworkPolicy: a policy that is judged and never enforced. It stands for the enforced
+// StagedNetworkPolicy, StagedGlobalNetworkPolicy and StagedKubernetesNetworkPolicy: a policy that is judged and never enforced. It stands for the enforced
 // policy of the same name: `Set` says what that one would become, `Delete` that it would be gone.
 import { z } from 'zod'
 import type { Problem } from '../../base/problem.ts'
@@ -6,6 +6,8 @@ import { selectorText } from '../field.ts'
 import { calicoKind } from '../kind.ts'
 import { calicoHead } from '../metadata.ts'
 import { checkRules } from '../rule.ts'
+import { ruleProblems, storedFields, withStoredTypes, withWrittenTypes, writtenFields } from './kubernetes-policy.ts'
+import { checkLabelSelector } from './label-selector.ts'
 import {
   checkHostFields,
   checkTypes,
@@ -30,12 +32,15 @@ const withStagedTypes = <T extends Staged>(spec: T): T & { types: PolicyType[] }
   spec.stagedAction === 'Delete' ? { ...spec, types: spec.types ?? [] } : withTypes(spec)
 
 /** Calico's rule: beside `Delete` there is the tier and nothing else. */
-function checkDeletion(spec: { readonly stagedAction: string }): Problem[] {
+function checkDeletion(spec: { readonly stagedAction: string }, ...given: readonly string[]): Problem[] {
   if (spec.stagedAction !== 'Delete') return []
   const isZero = (value: unknown): boolean =>
-    value === undefined || value === false || value === '' || (Array.isArray(value) && value.length === 0)
+    value === undefined ||
+    value === false ||
+    value === '' ||
+    (typeof value === 'object' && Object.keys(value ?? {}).length === 0)
   return Object.entries(spec)
-    .filter(([field, value]) => !['stagedAction', 'tier'].includes(field) && !isZero(value))
+    .filter(([field, value]) => !['stagedAction', 'tier', ...given].includes(field) && !isZero(value))
     .map(([field, value]) => ({
       path: `spec.${field}`,
       message: 'Spec fields, except Tier, should all be zero-value if stagedAction is Delete',
@@ -87,4 +92,32 @@ export const stagedGlobalNetworkPolicy = calicoKind({
     ...checkHostFields(spec),
     ...checkRules(spec, { namespaced: false }),
   ],
+})
+
+const kubernetesHead = calicoHead('StagedKubernetesNetworkPolicy')
+
+/** The spec of Kubernetes' NetworkPolicy. A deletion has types by default too, which say nothing. */
+export const stagedKubernetesNetworkPolicy = calicoKind({
+  kind: 'StagedKubernetesNetworkPolicy',
+  plural: 'stagedkubernetesnetworkpolicies',
+  namespaced: true,
+  aliases: ['stagedkubernetespolicy', 'stagedkubernetespolicies', 'sknp', 'sknps', 'skpol', 'skpols'],
+  schema: z.strictObject({
+    ...kubernetesHead,
+    spec: z
+      .strictObject({ stagedAction, ...storedFields })
+      .transform(withStoredTypes)
+      .prefault({}),
+  }),
+  check: ({ spec }) => checkLabelSelector(spec.podSelector, 'spec.podSelector'),
+  written: {
+    schema: z.strictObject({
+      ...kubernetesHead,
+      spec: z
+        .strictObject({ stagedAction, ...writtenFields })
+        .transform(withWrittenTypes)
+        .prefault({}),
+    }),
+    check: policy => [...checkDeletion(policy.spec, 'policyTypes'), ...ruleProblems(policy)],
+  },
 })

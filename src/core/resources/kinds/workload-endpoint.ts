@@ -8,12 +8,15 @@ import { calicoKind, type DeepReadonly } from '../kind.ts'
 import { calicoHead, type Metadata, sortedByKey } from '../metadata.ts'
 import { NAMESPACE_LABEL } from './network-set.ts'
 
-const endpointPort = z.strictObject({
-  name: text(),
-  protocol: z
+export const portProtocol = () =>
+  z
     .union([z.string(), z.number()])
     .transform(value => (typeof value === 'string' ? value.toUpperCase() : value))
-    .pipe(z.union([z.enum(['TCP', 'UDP', 'SCTP']), z.literal([6, 17, 132])])),
+    .pipe(z.union([z.enum(['TCP', 'UDP', 'SCTP']), z.literal([6, 17, 132])]))
+
+const endpointPort = z.strictObject({
+  name: text(),
+  protocol: portProtocol(),
   port: z.int().min(1).max(65535),
   hostPort: z.int().min(0).max(65535).default(0),
   hostIP: z.string().default(''),

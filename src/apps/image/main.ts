@@ -1,0 +1,120 @@
+// `npm run image`: builds the container images without a daemon, into build/image, and prints their digests. The same tree
+// and the same Debian packages give the same bytes. With `--agnhost FILE --name NAME` it builds the image of Kubernetes' own
+// test server instead, from its program, under the name that the suites ask for.
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { VERSION } from '../../core/base/version.ts'
+import { cacheFolder } from '../../io/cache.ts'
+import { checkLibraries, debianEntries } from './debian.ts'
+import { entryOf } from './folder.ts'
+import { encodeImage, type Image } from './image.ts'
+import { HOME, NODE_PATH, nodeEntry, programEntries, staticEntry } from './programs.ts'
+import { encodeTar, type TarEntry } from './tar.ts'
+import { unpack } from './unpack.ts'
+
+const ROOT = resolve(import.meta.dirname, '../../..')
+const OUTPUT = join(ROOT, 'build/image')
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
+
+const say = (text: string): void => void process.stdout.write(`[image] ${text}\n`)
+const directory = (path: string): TarEntry => ({ path, mode: 0o755, body: { kind: 'directory' } })
+
+/** Mount points: the root file system is read only when it runs. */
+const PLACES = [
+  'etc',
+  'host',
+  'proc',
+  'run',
+  'sys',
+  'dev',
+  'tmp',
+  'root',
+  'var/lib/gingham',
+  'var/log/gingham',
+  'var/lib/calico',
+]
+
+function gingham(architecture: string): Image {
+  return {
+    name: `localhost/gingham:${VERSION}`,
+    architecture,
+    config: {
+      Entrypoint: [`/${NODE_PATH}`, `/${HOME}/agent.js`],
+      Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'NODE_ENV=production'],
+      WorkingDir: '/',
+      Labels: { 'org.opencontainers.image.title': 'gingham', 'org.opencontainers.image.version': VERSION },
+    },
+    layers: [
+      {
+        created_by: 'Debian packages',
+        entries: [
+          ...debianEntries(join(cacheFolder(), 'debian'), say),
+          ...PLACES.map(directory),
+          { path: 'var/run', mode: 0o777, body: { kind: 'symlink', target: '../run' } },
+          {
+            path: 'etc/passwd',
+            mode: 0o644,
+            body: { kind: 'file', bytes: Buffer.from('root:x:0:0:root:/root:/sbin/nologin\n') },
+          },
+          { path: 'etc/group', mode: 0o644, body: { kind: 'file', bytes: Buffer.from('root:x:0:\n') } },
+        ],
+      },
+      { created_by: 'Node.js', entries: [nodeEntry(ROOT)] },
+      { created_by: `gingham ${VERSION}`, entries: programEntries(ROOT) },
+    ],
+  }
+}
+
+const pause = (architecture: string): Image => ({
+  name: `localhost/gingham-pause:${VERSION}`,
+  architecture,
+  config: { Entrypoint: ['/pause'], User: '65535:65535' },
+  layers: [{ created_by: 'pause.c', entries: [staticEntry(ROOT, 'pause.c', 'pause')] }],
+})
+
+const agnhost = (architecture: string, { name, program }: { name: string; program: string }): Image => ({
+  name,
+  architecture,
+  config: { Entrypoint: ['/agnhost'], Cmd: ['pause'] },
+  layers: [
+    { created_by: 'agnhost', entries: [{ ...entryOf(program, 'agnhost-server'), mode: 0o755 }, directory('tmp')] },
+    { created_by: 'agnhost.c', entries: [staticEntry(ROOT, 'agnhost.c', 'agnhost')] },
+  ],
+})
+
+/** Runs the programs' loader on the root file system as it will be. */
+function check(image: Image): void {
+  const root = mkdtempSync(join(tmpdir(), 'gingham-root-'))
+  try {
+    for (const { entries } of image.layers) unpack(encodeTar(entries), root)
+    checkLibraries(root, [`/${NODE_PATH}`, '/usr/sbin/bird', '/usr/sbin/birdcl'])
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
+function write(file: string, image: Image): void {
+  const { archive, digest } = encodeImage(image)
+  const path = join(OUTPUT, file)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(`${path}.new`, archive)
+  renameSync(`${path}.new`, path)
+  say(`${image.name} ${digest} (${(archive.length / 1e6).toFixed(1)} MB) in build/image/${file}`)
+}
+
+const architecture = ARCHITECTURES[process.arch]
+if (architecture === undefined) throw new Error(`there is no image for ${process.arch}`)
+const { values } = parseArgs({ options: { agnhost: { type: 'string' }, name: { type: 'string' } } })
+if (values.agnhost !== undefined) {
+  write(
+    'agnhost.tar',
+    agnhost(architecture, { name: values.name ?? 'localhost/agnhost:latest', program: values.agnhost }),
+  )
+} else {
+  const agent = gingham(architecture)
+  check(agent)
+  write('gingham.tar', agent)
+  write('gingham-pause.tar', pause(architecture))
+}
