@@ -90,11 +90,7 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
     "if (stage.defaultAction === 'Pass')",
     "if (stage.defaultAction === 'Pass' && stage.kind === 'profile')",
   ),
-  rows(
-    'logs are forgotten',
-    "return [{ kind: 'log', rule: rule.ref, ...(stages[from]!.kind === 'tier' && { tier: stages[from]!.name }) }]",
-    'return []',
-  ),
+  rows('logs are forgotten', 'return this.#place?.staged ? [] : [logStep(rule, stages[from]!)]', 'return []'),
   rows('a part decides for its stage', '    if (this.#place?.part) return [...steps, NEXT]\n'),
   rows('a Pass in a part goes on in its stage', "[{ kind: 'next', to: 'pass' }]", '[NEXT]'),
   split('a part’s first rule is lost', 'stage.rules.slice(begin) }', 'stage.rules.slice(begin + 1) }'),

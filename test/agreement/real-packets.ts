@@ -1,5 +1,5 @@
 // The fourth judge: the packets of a flow are sent through the node's kernel. The verdict is whether they come out where
-// they should, the cause which of the table's counters counted them. (Logs have no counter: the other three judge them.)
+// they should, the cause and the Log rules passed on the way which of the table's counters counted them.
 // Many flows are sent together, as long as no two are one connection; when the sum of their counters is not what it should
 // be, each is sent alone to find out whose.
 import type { NftTable } from '../../src/core/nft/objects.ts'
@@ -48,7 +48,8 @@ function expectedOf(wanted: readonly Wanted[], isToHost: (w: Wanted) => boolean)
   const [must, may] = [new Map<string, number>(), new Map<string, number>()]
   const count = (map: Map<string, number>, comment: string): void => void map.set(comment, (map.get(comment) ?? 0) + 1)
   for (const w of wanted) {
-    for (const { cause, staged } of w.told.parts) {
+    for (const { cause, staged, logs } of w.told.parts) {
+      for (const log of logs) count(must, `Log ${log}`)
       count(staged === cause ? may : must, `staged: ${staged}`)
       count(must, cause)
     }
