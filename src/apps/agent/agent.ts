@@ -5,7 +5,7 @@ import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
-import { ownersPrefix } from '../../core/ipam/keys.ts'
+import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
 import { ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
@@ -38,7 +38,7 @@ import { TableWatch } from './table-watch.ts'
 import { ProgrammedWaiters } from './waiters.ts'
 
 /** Keys of blocks and of hosts' affinities: when they change, the routes of this node may. */
-const IPAM_PREFIXES = ['/calico/ipam/v2/assignment/', ownersPrefix('host')]
+const IPAM_PREFIXES = [ALL_BLOCKS, ownersPrefix('host')]
 const RETRY_MS = 1000
 
 export class Agent {

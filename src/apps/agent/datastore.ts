@@ -1,9 +1,12 @@
 // Which datastore the agent works on: the embedded one behind its socket, or a Kubernetes API server, and then the node in it.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
+import { storePrefix } from '../../core/resources/store-key.ts'
 import { ApiClient } from '../../io/kubernetes/api-client.ts'
 import { type Credentials, readCredentials } from '../../io/kubernetes/credentials.ts'
 import { putNetworkAvailable, readInternalIps } from '../../io/kubernetes/own-node.ts'
 import type { Logger } from '../../io/log.ts'
+import { CachedStore } from '../../io/store/cached.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
 import { kubernetesStore } from '../../io/store/open-kubernetes.ts'
 import { readSettings } from '../../io/store/settings.ts'
@@ -19,6 +22,17 @@ export type Datastore = {
 
 const RETRY_MS = 1000
 
+/**
+ * What is read with every pod, and is small: the blocks of addresses and whose they are, pools and settings. Not what there is
+ * one of for each pod.
+ */
+const CACHED = [
+  ...[ALL_BLOCKS, ownersPrefix('host')],
+  ...(['IPAMConfiguration', 'IPPool', 'ClusterInformation', 'Namespace', 'Node'] as const).map(kind =>
+    storePrefix(kind),
+  ),
+]
+
 /** Waits for credentials that are not there yet: an installer may still write them. */
 export async function findDatastore(options: DatastoreOptions, node: string, log: Logger): Promise<Datastore> {
   if (options.kind === 'embedded') {
@@ -32,7 +46,8 @@ export async function findDatastore(options: DatastoreOptions, node: string, log
       log.warn({ group }, 'the cluster keeps its resources in the older group, which is read and not written')
   }
   return {
-    open: onConnection => kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' }),
+    open: onConnection =>
+      new CachedStore(kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' }), CACHED),
     cluster: {
       readInternalIps: () => readInternalIps(api, node),
       putNetworkAvailable: () => putNetworkAvailable(api, node, new Date()),

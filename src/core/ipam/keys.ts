@@ -11,7 +11,9 @@ export type Owner = `host:${string}` | `virtual:${string}`
 export const hostOwner = (node: string): Owner => `host:${node}`
 
 export const CONFIG_KEY = `${ROOT}/config`
-export const blocksPrefix = (family: Family): string => `${ROOT}/assignment/ipv${family}/block/`
+/** Below it are the blocks of both families. */
+export const ALL_BLOCKS = `${ROOT}/assignment/`
+export const blocksPrefix = (family: Family): string => `${ALL_BLOCKS}ipv${family}/block/`
 export const blockKey = (cidr: Prefix): string => blocksPrefix(prefixFamily(cidr)) + dashed(cidr)
 export const handleKey = (handle: string): string => `${ROOT}/handle/${handle}`
 export const affinitiesPrefix = (owner: Owner, family: Family): string =>

@@ -1,6 +1,6 @@
-// IPAM over a store: runs core's plans step by step, with the clock and chance they need. Work of one process goes one
-// after the other (as Calico's host-wide lock does), so that a node's pods do not compete for its own block; between
-// processes and nodes the plans' compare-and-set decides.
+// IPAM over a store: runs core's plans step by step, with the clock and chance they need. What plans of one process do with the
+// blocks of a family goes one after the other, so that a node's pods neither compete for its block nor claim one each; the
+// rest, their handles and the other family, goes side by side. Between processes and nodes the plans' compare-and-set decides.
 
 import { openBlock } from '../../core/ipam/affinity.ts'
 import { type AssignContext, assignIp, autoAssign } from '../../core/ipam/assign.ts'
@@ -126,15 +126,47 @@ export async function runPlan<T>(store: Store, plan: Plan<T>): Promise<T> {
   return next.value
 }
 
+/** The family whose blocks or affinities a step is about. */
+function familyOfStep(step: Step): Family | undefined {
+  const found = /\/ipv([46])\/block\//.exec(step.kind === 'list' ? step.prefix : step.key)
+  return found === null ? undefined : found[1] === '4' ? 4 : 6
+}
+
+/** Who takes a turn gets it when those before have given theirs back. */
+class Turns {
+  #last: Promise<void> = Promise.resolve()
+
+  async take(): Promise<() => void> {
+    const before = this.#last
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#last = before.then(() => promise)
+    await before
+    return resolve
+  }
+}
+
 export function openIpam(store: Store, deps: IpamDeps): Ipam {
   const random = deps.random ?? Math.random
-  let last: Promise<unknown> = Promise.resolve()
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work)
-    last = result.catch(() => {})
-    return result
+  const turns = { 4: new Turns(), 6: new Turns() }
+  const run = async <T>(plan: Plan<T>): Promise<T> => {
+    let held: { readonly family: Family; readonly release: () => void } | undefined
+    try {
+      let next = plan.next()
+      while (!next.done) {
+        const family = familyOfStep(next.value)
+        // One turn at a time: whoever waited for a second one while it has the first could wait for ever.
+        if (family !== undefined && held?.family !== family) {
+          held?.release()
+          held = undefined
+          held = { family, release: await turns[family].take() }
+        }
+        next = plan.next(await answer(store, next.value))
+      }
+      return next.value
+    } finally {
+      held?.release()
+    }
   }
-  const run = <T>(plan: Plan<T>): Promise<T> => runPlan(store, plan)
 
   const config = async (): Promise<IpamConfig> => {
     const [own, resource] = await Promise.all([store.get(CONFIG_KEY), store.get(CONFIG_RESOURCE_KEY)])
@@ -161,44 +193,42 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
   const blocks = () => readBlocks(store)
 
   return {
-    autoAssign: request =>
-      inTurn(async () => {
-        const wanted = (family: Family, count: number, requested: readonly string[] = []) => ({
-          count,
-          pools:
-            count === 0
-              ? []
-              : selectPools(request.pools, {
-                  family,
-                  use: request.use ?? 'Workload',
-                  requested,
-                  matchesNode: request.matchesNode ?? (() => false),
-                  matchesNamespace: request.matchesNamespace ?? (() => false),
-                }),
-        })
-        const plan = autoAssign({
-          ...(await context(request)),
-          wanted: { 4: wanted(4, request.num4, request.requested4), 6: wanted(6, request.num6, request.requested6) },
-          maxBlocksPerHost: request.maxBlocksPerHost ?? 0,
-        })
-        const assigned = await run(plan)
-        return { v4: assigned[4], v6: assigned[6] }
-      }),
-    assignIp: (address, request) =>
-      inTurn(async () => {
-        const { use = 'Workload' } = request
-        const pools = request.pools.filter(
-          pool =>
-            isEnabled(pool) &&
-            familyOf(pool.cidr) === familyOf(address) &&
-            (pool.allowedUses ?? ['Workload', 'Tunnel']).includes(use),
-        )
-        await run(assignIp(address, pools, await context(request)))
-      }),
-    releaseIps: releases => inTurn(() => run(releaseIps(releases))),
-    releaseByHandle: handle => inTurn(() => run(releaseByHandle(handle))),
-    renew: handle => inTurn(async () => (await run(renewHandle(handle))).sort((a, b) => familyOf(a) - familyOf(b))),
-    releaseHost: node => inTurn(() => run(releaseOwner(hostOwner(node)))),
+    autoAssign: async request => {
+      const wanted = (family: Family, count: number, requested: readonly string[] = []) => ({
+        count,
+        pools:
+          count === 0
+            ? []
+            : selectPools(request.pools, {
+                family,
+                use: request.use ?? 'Workload',
+                requested,
+                matchesNode: request.matchesNode ?? (() => false),
+                matchesNamespace: request.matchesNamespace ?? (() => false),
+              }),
+      })
+      const plan = autoAssign({
+        ...(await context(request)),
+        wanted: { 4: wanted(4, request.num4, request.requested4), 6: wanted(6, request.num6, request.requested6) },
+        maxBlocksPerHost: request.maxBlocksPerHost ?? 0,
+      })
+      const assigned = await run(plan)
+      return { v4: assigned[4], v6: assigned[6] }
+    },
+    assignIp: async (address, request) => {
+      const { use = 'Workload' } = request
+      const pools = request.pools.filter(
+        pool =>
+          isEnabled(pool) &&
+          familyOf(pool.cidr) === familyOf(address) &&
+          (pool.allowedUses ?? ['Workload', 'Tunnel']).includes(use),
+      )
+      await run(assignIp(address, pools, await context(request)))
+    },
+    releaseIps: releases => run(releaseIps(releases)),
+    releaseByHandle: handle => run(releaseByHandle(handle)),
+    renew: async handle => (await run(renewHandle(handle))).sort((a, b) => familyOf(a) - familyOf(b)),
+    releaseHost: node => run(releaseOwner(hostOwner(node))),
     utilisation: async (pools, reserved = []) => utilisation(pools, await blocks(), reserved),
     blocksOf: async node => blocksOf(node, await blocks()),
     blocks,
