@@ -13,8 +13,8 @@ export type Judged = {
   readonly conditional: boolean
 }
 
-/** What the tables of a group make of a packet. */
-export function judgeAt(c: Classification, group: GroupName, packet: Packet): Judged {
+/** What the tables of a group make of a packet. The road is that of a compiler, which need not be the right one. */
+export function judgeAt(c: Classification, group: GroupName, packet: Packet, by = { outcomesAt }): Judged {
   const own = c.groups.get(group)!.direction === 'ingress' ? packet.dst : packet.src
   const holds = (condition: Condition): boolean =>
     (condition.sports === undefined || inRanges(condition.sports, packet.sport ?? -1)) &&
@@ -39,7 +39,7 @@ export function judgeAt(c: Classification, group: GroupName, packet: Packet): Ju
     }
     throw new Error(`outcome ${outcome.name} does not decide`)
   }
-  const met = outcomesAt(c, { group, packet }, follow)
+  const met = by.outcomesAt(c, { group, packet }, follow)
   if (!cause) follow(met.at(-1)!)
   return { cause: cause!, logs, staged, conditional }
 }

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Change } from '../../src/core/base/change.ts'
 import { difference } from '../../src/core/base/change.ts'
+import { LOG_GROUP } from '../../src/core/base/register.ts'
 import { Calculator } from '../../src/core/calc/calculator.ts'
 import { computeIntent } from '../../src/core/calc/compute.ts'
 import { Classifier } from '../../src/core/classify/classifier.ts'
@@ -29,6 +30,9 @@ const plain = (state: TableState) => ({
   chains: Object.fromEntries([...state.chains].map(([name, { body }]) => [name, body])),
 })
 
+/** Log rules as in a network namespace; as on a host they are rendered in the other tests. */
+const RENDERING = { logGroup: LOG_GROUP }
+
 class Pipeline {
   readonly calculator = new Calculator('node0')
   readonly classifier: Classifier
@@ -37,7 +41,7 @@ class Pipeline {
 
   constructor(budget: number) {
     this.classifier = new Classifier({ budget })
-    this.renderer = new TableRenderer(this.tracker, this.calculator, this.classifier)
+    this.renderer = new TableRenderer(this.tracker, this.calculator, this.classifier, RENDERING)
   }
 
   #interfaces = [...HOST_INTERFACES.get('node0')!].map(([key, value]) => ({ key, value }))
@@ -68,7 +72,7 @@ class Pipeline {
 
 const expected = (view: Snapshot, budget: number): TableState => {
   const intent = computeIntent(view, 'node0', HOST_INTERFACES.get('node0'))
-  return tableState(canonicalTable(policyTable(classify(intent, { budget }))))
+  return tableState(canonicalTable(policyTable(classify(intent, { budget }), RENDERING)))
 }
 
 /** Splits the way from one snapshot to the next into steps, shuffled by the given numbers. */

@@ -2,9 +2,10 @@
 // command line, summarised in plain words, and judged on real packets between all pods.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { example, gingham } from '../../src/apps/lab/commands.ts'
 import { Lab } from '../../src/apps/lab/lab.ts'
 import { difference, type Probe, summarise } from '../../src/apps/lab/matrix.ts'
@@ -131,6 +132,52 @@ test('a rule that names a service means its endpoints and their ports, and follo
     assert.deepEqual(await allowed(), both('default/backend-2', 80))
   } finally {
     writeFileSync(file, `${SERVICE_POLICY}---\n${slices([], 80)}`)
+    await lab.use('delete', file)
+  }
+})
+
+const LOG_POLICY = `apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: look}
+spec:
+  selector: role == 'backend'
+  types: [Ingress]
+  ingress:
+  - {action: Log, protocol: TCP}
+  - {action: Allow}
+`
+
+test('a Log rule writes lines into the log of the agent whose node the packets reach, and tells how many came', async () => {
+  const file = path.join(RUN, 'log.yaml')
+  writeFileSync(file, LOG_POLICY)
+  await lab.use('apply', file)
+  try {
+    assertAsExpected(await lab.probe())
+    const rule = 'NetworkPolicy default/look ingress[0]'
+    const backend = lab.wired.find(pod => pod.namespace === 'default' && pod.name === 'backend')!
+    const log = path.join(RUN, 'log', `agent-${backend.node}.json`)
+    type Line = { readonly rule?: string; readonly msg: string }
+    const lines = (): Line[] =>
+      readFileSync(log, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map(line => JSON.parse(line) as Line)
+        .filter(line => line.rule !== undefined)
+    const mine = (): Line[] => lines().filter(line => backend.addresses.some(a => line.msg.includes(`DST=${a} `)))
+    // They came all at once: most are past the limit.
+    for (const end = performance.now() + 10_000; mine().length === 0; await delay(50))
+      assert.ok(performance.now() < end, 'no line')
+    for (const line of lines()) assert.equal(line.rule, rule)
+    assert.match(mine()[0]!.msg, /^calico-packet: IN=\S+ OUT=cali\w+ MAC=\S+ SRC=[\d.]+ DST=\S+ LEN=.* PROTO=TCP /)
+    const why = await gingham(RUN, 'why', 'default/frontend', 'default/backend', 'tcp/80')
+    assert.match(why.stdout, /: \d+ packets, \d+ bytes that came in ingress to Log NetworkPolicy default\/look/)
+    const metrics = await lab.metrics(backend.node)
+    const value = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(metrics)?.[1])
+    // Ports 80 and 8080, two families, from each of the other pods.
+    assert.ok(value('gingham_log_packets_total') >= (lab.wired.length - 1) * 4)
+    assert.ok(value('gingham_log_lines_total') >= mine().length)
+    assert.equal(value('gingham_log_lost_total'), 0)
+  } finally {
     await lab.use('delete', file)
   }
 })

@@ -1,18 +1,6 @@
 // Random edits of a live table, as nft scripts: what a person, another program or a bug of ours may do to it.
 
-/** Numbers below n, from a seed. */
-export type Dice = (n: number) => number
-export function dice(seed: number): Dice {
-  let state = seed >>> 0
-  return n => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) % n
-  }
-}
-export const pick = <T>(d: Dice, list: readonly T[]): T => list[d(list.length)]!
+import { type Dice, pick } from '../support/dice.ts'
 
 type Rule = { readonly handle: string; readonly text: string }
 type Chain = { readonly name: string; readonly head: string; readonly rules: readonly Rule[] }

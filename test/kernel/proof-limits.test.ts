@@ -21,7 +21,7 @@ import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
 import { cluster, packet } from '../agreement/cluster.ts'
-import { dice, pick } from './proof-edits.ts'
+import { dice, pick } from '../support/dice.ts'
 import { trace, tracer } from './proof-trace.ts'
 
 const NETNS = `gingham-limits-${process.pid}`
@@ -63,6 +63,9 @@ const show = (p: Proof): string => [...p.differences.map(printDifference), ...p.
 const chain = (rules: string, hook = 'forward', policy = 'accept'): string =>
   `table inet foreign {\n set seen { type ipv4_addr; flags dynamic,timeout; timeout 1m; }\n chain c { type filter hook ${hook} priority 5; policy ${policy};\n${rules}\n }\n}\n`
 
+const nat = (rule: string): string =>
+  `table ip other {\n chain c { type nat hook postrouting priority 90; ${rule}\n }\n}\n`
+
 describe('rules of others', () => {
   const cases: readonly { name: string; text: string; is: 'proved' | 'different' | 'not understood' }[] = [
     { name: 'a limit that only counts', text: chain('limit rate 1/second counter log'), is: 'proved' },
@@ -79,6 +82,15 @@ describe('rules of others', () => {
     },
     { name: 'a packet that is rewritten', text: chain('ip ttl set 5'), is: 'not understood' },
     { name: 'a drop of what is dropped anyway', text: chain('ct state invalid drop'), is: 'proved' },
+    { name: 'a source for what comes from no pod', text: nat('ip saddr 172.17.0.0/16 masquerade'), is: 'proved' },
+    {
+      name: 'a source for what leaves the cluster',
+      text: nat('oifname "eth0" ip daddr 198.51.100.0/24 masquerade'),
+      is: 'proved',
+    },
+    { name: 'a source for what pods send to pods', text: nat('ip saddr 10.1.0.0/16 masquerade'), is: 'different' },
+    { name: 'a fixed source for everybody', text: nat('snat to 192.0.2.1'), is: 'different' },
+    { name: 'a mark that masquerades and that nobody sets', text: nat('meta mark 0x4000 masquerade'), is: 'proved' },
     { name: 'a policy of drop', text: chain('ip protocol tcp accept', 'forward', 'drop'), is: 'different' },
     { name: 'a drop in prerouting', text: chain('ip daddr 10.1.0.1 drop', 'prerouting'), is: 'different' },
     { name: 'a drop in postrouting', text: chain('oifname "eth0" tcp dport 443 drop', 'postrouting'), is: 'different' },
@@ -98,6 +110,11 @@ describe('rules of others', () => {
       name: 'a table on a device',
       text: 'table netdev foreign { chain c { type filter hook ingress device "lo" priority 0; }\n}\n',
       is: 'not understood',
+    },
+    {
+      name: 'a cause that our own table counts once more',
+      text: 'table inet gingham {\n chain more { type filter hook postrouting priority 5; tcp dport 80 counter comment "Tier default ingress default Deny"\n }\n}\n',
+      is: 'different',
     },
     { name: 'our own table asleep', text: 'add table inet gingham { flags dormant; }\n', is: 'different' },
     { name: 'our own table gone', text: 'delete table inet gingham\n', is: 'different' },

@@ -21,6 +21,7 @@ export type TracedChain = {
   readonly table: string
   readonly name: string
   readonly hook?: string
+  readonly type: string
   readonly prio: number
   readonly policy: string
   readonly rules: TracedRule[]
@@ -106,6 +107,7 @@ export function tracer(text: string): Tracer {
         table: `${body.family} ${body.table}`,
         name,
         ...(body.hook !== undefined && { hook: String(body.hook) }),
+        type: String(body.type ?? ''),
         prio: Number(body.prio ?? 0),
         policy: String(body.policy ?? 'accept'),
         rules: [],
@@ -229,6 +231,13 @@ function bitsOf(value: Json): { and: number; or: number } | undefined {
   return op === '|' ? { and: 0xffffffff, or: n } : { and: n, or: 0 }
 }
 
+/** Whether a reject, by its sort, is for such packets. */
+function rejects(body: Obj | null, p: PlacedPacket): boolean {
+  const type = body?.type
+  if (type === 'icmp' || type === 'icmpv6') return p.family === (type === 'icmp' ? 4 : 6)
+  return type !== 'tcp reset' || p.protocol === 6
+}
+
 /** What becomes of a packet on its whole way. */
 export function trace(t: Tracer, p: PlacedPacket): Traced {
   const state: State = { priority: 0, mark: 0, hook: '', prio: 0, untracked: false }
@@ -243,6 +252,8 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
   const through = p.oif === undefined ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']
   for (const hook of p.iif === '' ? ['output', 'postrouting'] : through) {
     for (const { table, chain } of bases(hook)) {
+      // Translations are made once, for a connection's first packet: others do not come through these chains.
+      if (chain.type === 'nat' && (p.connection !== 'new' || state.untracked)) continue
       state.hook = hook
       state.prio = chain.prio
       const verdict = run(table, chain)
@@ -263,6 +274,8 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
           causes.push(rule.comment)
         }
         let verdict: Obj | undefined
+        // The listing leaves out what a reject of some sort implies.
+        if (kind === 'reject' && !rejects(body, p)) continue rules
         if (kind === 'match') {
           if (!matches(body, table, p, state)) continue rules
         } else if (kind === 'vmap' || kind === 'mangle') {

@@ -21,8 +21,10 @@ import { derived } from '../../src/core/resources/derive.ts'
 import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
-import { cluster, HOST_INTERFACES, packet } from '../agreement/cluster.ts'
-import { type Dice, dice, parseListing, pick, randomEdit } from './proof-edits.ts'
+import { cluster, HOST_INTERFACES } from '../agreement/cluster.ts'
+import { dice } from '../support/dice.ts'
+import { parseListing, randomEdit } from './proof-edits.ts'
+import { packetsOf, Values } from './proof-packets.ts'
 import { type Traced, trace, tracer } from './proof-trace.ts'
 
 const NETNS = `gingham-proof-${process.pid}`
@@ -116,32 +118,6 @@ test('the live tables of random clusters are proved', () => {
 
 const OURS = 'inet gingham'
 
-/** Packets that reach into every corner of an intent's table. */
-function packets(intent: Intent, count: number, d: Dice): PlacedPacket[] {
-  const pods = intent.endpoints.map(e => e.interfaceName)
-  const own = new Map(intent.endpoints.map(e => [e.interfaceName, e.addresses]))
-  const names = [...pods, ...pods, 'eth0', 'eth0', 'eth0', 'eth1', 'lo', 'cali0zz', 'vethx']
-  return fc.sample(packet, { numRuns: count, seed: d(1 << 30) }).map((p): PlacedPacket => {
-    // Some the node sends itself.
-    const iif = d(8) === 0 ? '' : pick(d, names)
-    const oif = iif !== '' && d(4) === 0 ? undefined : pick(d, names)
-    const address = (name: string | undefined) => own.get(name ?? '')?.find(a => a.includes(':') === (p.family === 6))
-    const src = d(8) === 0 ? p.src : (address(iif) ?? p.src)
-    const dst = d(8) === 0 ? p.dst : (address(oif) ?? p.dst)
-    const discovery = p.family === 6 && d(20) === 0
-    const connection = pick(d, ['new', 'new', 'new', 'new', 'established', 'invalid'] as const)
-    return {
-      ...p,
-      ...(discovery ? { protocol: 58, icmp: { type: 135, code: 0 }, sport: undefined, dport: undefined } : {}),
-      src: discovery ? addr('fe80::1') : src,
-      dst,
-      iif,
-      ...(oif !== undefined && { oif }),
-      connection,
-    } as PlacedPacket
-  })
-}
-
 /** Whether the edit changed what a difference is about, for its packet. */
 function isReal(d: Difference, was: Traced, is: Traced): boolean {
   if (d.kind === 'masquerade') return was.masquerade !== is.masquerade
@@ -157,10 +133,14 @@ test('every edit of the live table that changes a verdict is found, and no other
   for (let n = 0; count.edits < edits; n++) {
     const intent = fc.sample(intents, { numRuns: 1, seed: seed * 100_003 + n })[0]!
     if (intent.endpoints.length === 0) continue
-    const all = packets(intent, 1500, d)
+    const budget = BUDGETS[n % BUDGETS.length]!
+    write(intent, budget)
+    const before = tracer(run(['-j', '-n', 'list', 'ruleset']).stdout)
+    const values = new Values()
+    values.addListing(before)
+    const all = packetsOf(intent, values, { count: 1500, dice: d }).map(p => ({ p, was: trace(before, p) }))
     for (let i = 0; i < 8 && count.edits < edits; i++) {
-      write(intent, BUDGETS[n % BUDGETS.length]!)
-      const before = tracer(run(['-j', '-n', 'list', 'ruleset']).stdout)
+      if (i > 0) write(intent, budget)
       const listing = parseListing(run(['-n', '-a', 'list', 'table', 'inet', 'gingham']).stdout)
       const { kind, script } = randomEdit(listing, d)
       const edited = run(['-f', '-'], script)
@@ -176,6 +156,7 @@ test('every edit of the live table that changes a verdict is found, and no other
       }
       const after = tracer(listed.stdout)
       count.edits++
+      if (count.edits % 200 === 0) console.log(`# ${count.edits} edits: ${JSON.stringify(count)}`)
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
       const proof = proveLive(intent)
       const story = `seed ${seed}, edit ${count.edits}, ${kind}:\n${script}\n${show(proof)}`
@@ -187,8 +168,13 @@ test('every edit of the live table that changes a verdict is found, and no other
         )
       }
       let [changed, caused]: (PlacedPacket | undefined)[] = []
-      for (const p of all) {
-        const [was, is] = [trace(before, p), trace(after, p)]
+      // What the edit itself speaks of, among what was there.
+      const focused = new Values()
+      focused.addScript(script)
+      focused.addListing(after)
+      const more = packetsOf(intent, focused, { count: 500, dice: d }).map(p => ({ p, was: trace(before, p) }))
+      for (const { p, was } of [...all, ...more]) {
+        const is = trace(after, p)
         if (was.verdict !== is.verdict || was.masquerade !== is.masquerade) changed ??= p
         // What another's table drops first, as ours would have, is no cause of ours.
         else if (was.causes.join() !== is.causes.join() && (is.droppedBy ?? OURS) === OURS) caused ??= p

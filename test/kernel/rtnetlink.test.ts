@@ -233,7 +233,7 @@ test('neighbour and proxy entries of both families', t => {
   }
 })
 
-test('a subscriber hears of changes, and of an overrun', async t => {
+test('a subscriber hears of changes, of an overrun, and of what comes after it', async t => {
   const { host, a, cali } = pair(t)
   const heard: string[] = []
   let overruns = 0
@@ -253,6 +253,11 @@ test('a subscriber hears of changes, and of an overrun', async t => {
   while (!heard.includes('cali1')) await new Promise(setImmediate)
   for (let i = 0; i < 100; i++) writeLink(a, cali.index, { mtu: 1000 + i })
   while (overruns === 0) await new Promise(setImmediate)
+  heard.length = 0
+  for (let i = 0; !heard.includes('cali1'); i++) {
+    writeLink(a, cali.index, { mtu: 1200 + (i % 2) })
+    await new Promise(setImmediate)
+  }
 })
 
 test('a setting is of the namespace that was named', t => {

@@ -1,14 +1,20 @@
 // The datastore over a real API server: the suite of all stores, and what is this one's own.
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { applyObjects } from '../../src/io/kubernetes/apply.ts'
-import { collect, type Dialect, type StoreUnderTest, sharedConformance } from '../../src/io/store/conformance.ts'
+import {
+  collect,
+  type Dialect,
+  eventRevision,
+  type StoreUnderTest,
+  sharedConformance,
+} from '../../src/io/store/conformance.ts'
 import { ensureInitialized } from '../../src/io/store/initialize.ts'
 import { KubernetesStore } from '../../src/io/store/kubernetes/store.ts'
 import { ResourceClient } from '../../src/io/store/resource-client.ts'
 import { watchAll } from '../../src/io/store/resource-watch.ts'
-import { followed, StoreError } from '../../src/io/store/store.ts'
+import { followed, StoreError, type StoreEvent } from '../../src/io/store/store.ts'
 import { type Cluster, openCluster } from './cluster.ts'
 
 let cluster: Cluster
@@ -17,8 +23,16 @@ before(async () => {
 })
 after(() => cluster?.close())
 
-const openStore = async (detail: 'whole' | 'slim' = 'whole'): Promise<KubernetesStore> =>
-  new KubernetesStore(await cluster.plane.client(), { detail })
+const opened: KubernetesStore[] = []
+const openStore = async (detail: 'whole' | 'slim' = 'whole'): Promise<KubernetesStore> => {
+  const store = new KubernetesStore(await cluster.plane.client(), { detail })
+  opened.push(store)
+  return store
+}
+// Also those of a case that failed: a watch keeps the process alive.
+afterEach(() => {
+  for (const store of opened.splice(0)) store.close()
+})
 
 /** A store whose keys under a prefix are gone again when the case is over. */
 const fresh = (prefix: string) => async (): Promise<StoreUnderTest> => ({
@@ -281,7 +295,60 @@ describe('the store over the API', () => {
       'nothing twice',
     )
     watch.close()
+    await writer.delete(`${RESOURCES}globalnetworksets/${name(5)}`)
     writer.close()
     store.close()
+  })
+  it('shows every write once and in order, however often the connection is cut meanwhile', async () => {
+    const prefix = `${RESOURCES}globalnetworksets/`
+    const [reader, writer] = [await openStore(), await openStore()]
+    const { entries, revision } = await reader.list(prefix)
+    assert.deepEqual(entries, [])
+    const seen: StoreEvent[] = []
+    const ends: string[] = []
+    reader.watch(prefix, revision, {
+      events: events => void seen.push(...events),
+      closed: error => void ends.push(String(error)),
+    })
+    /** Until the API server has answered: a write whose answer was cut off may have been done. */
+    const insist = async (write: () => Promise<unknown>): Promise<void> => {
+      for (;;) {
+        try {
+          await write()
+          return
+        } catch (error) {
+          if (!(error instanceof StoreError) || error.code !== 'unavailable') throw error
+        }
+      }
+    }
+    for (let n = 1; n <= 300; n++) {
+      const key = `${prefix}k${n % 7}`
+      const done = insist(() => (n % 11 === 0 ? writer.delete(key) : writer.put(key, setText('GlobalNetworkSet', n))))
+      // In the middle of a write, every now and then.
+      if (n % 15 === 0) setImmediate(() => cluster.plane.cut())
+      await done
+    }
+    await insist(() => writer.put(`${prefix}last`, setText('GlobalNetworkSet', 0)))
+    for (let tries = 0; !seen.some(event => event.kind === 'put' && event.entry.key === `${prefix}last`); tries++) {
+      assert.ok(tries < 1200, `${seen.length} events, ${ends}`)
+      await sleep(25)
+    }
+    assert.deepEqual(ends, [])
+    const revisions = seen.map(eventRevision)
+    assert.deepEqual(
+      revisions,
+      [...new Set(revisions)].sort((a, b) => a - b),
+    )
+    const held = new Map<string, number>()
+    for (const event of seen) {
+      if (event.kind === 'put') held.set(event.entry.key, event.entry.modRevision)
+      else held.delete(event.key)
+    }
+    const stored = (await reader.list(prefix)).entries
+    assert.deepEqual(held, new Map(stored.map(entry => [entry.key, entry.modRevision])))
+    for (const { key } of stored) await writer.delete(key)
+    console.log(`# ${seen.length} events`)
+    reader.close()
+    writer.close()
   })
 })

@@ -11,6 +11,7 @@ import { tableState } from '../../src/core/nft/table-state.ts'
 import { printDifference } from '../../src/core/proof/difference.ts'
 import { decodeRuleset } from '../../src/core/proof/model.ts'
 import { prove } from '../../src/core/proof/prove.ts'
+import type { RenderOptions } from '../../src/core/render/nft/outcomes.ts'
 import { planUpdate } from '../../src/core/render/nft/plan.ts'
 import { policyTable } from '../../src/core/render/nft/table.ts'
 import { derived } from '../../src/core/resources/derive.ts'
@@ -128,14 +129,18 @@ export class HostLab {
     })
   }
 
+  counters(): ReturnType<NftConnection['readCounters']> {
+    return this.#nft.readCounters('gingham')
+  }
+
   get interfaces(): Map<string, readonly Addr[]> {
     return readInterfaces(namedNetns(`${this.#name}-node`))
   }
 
   /** Puts resources into force, and forgets every connection. */
-  enforce(resources: readonly Resource[]): Intent {
+  enforce(resources: readonly Resource[], options: RenderOptions = {}): Intent {
     const intent = computeIntent(derived(snapshotOf(resources)), 'n', this.interfaces)
-    const table = canonicalTable(policyTable(classify(intent)))
+    const table = canonicalTable(policyTable(classify(intent), options))
     this.#nft.deleteTable('gingham')
     const plan = planUpdate(tableState(undefined), table)
     for (const batch of [...plan.create, ...plan.move]) this.#nft.writeBatch(batch, table)

@@ -20,7 +20,7 @@ import type { Store, Watch } from '../../io/store/store.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
-import { type OutcomeCounter, outcomeCounters } from './counters.ts'
+import { LogCount, type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
 import type { Datastore } from './datastore.ts'
 import { InterfaceFacts } from './interfaces.ts'
@@ -29,6 +29,7 @@ import { LastKnown } from './last-known.ts'
 import { Metrics } from './metrics.ts'
 import { NodeStart } from './node-start.ts'
 import type { AgentOptions } from './options.ts'
+import { PacketLog } from './packet-log.ts'
 import { ProofLoop } from './proof.ts'
 import { ResourceView, type ViewHandler } from './resources.ts'
 import { Routing } from './routing.ts'
@@ -46,6 +47,8 @@ export class Agent {
   readonly #metrics = new Metrics()
   readonly #store: Store
   readonly #nft = openNft()
+  readonly #packetLog: PacketLog
+  readonly #logCount = new LogCount()
   readonly #dataplane: PolicyDataplane
   readonly #waiters: ProgrammedWaiters
   readonly #routing: Routing | undefined
@@ -85,6 +88,13 @@ export class Agent {
       log,
     })
     const ipam = openIpam(this.#store, { now: () => new Date() })
+    this.#packetLog = new PacketLog({
+      log,
+      metrics: this.#metrics,
+      outcomes: () => this.#dataplane.outcomes(),
+      logPrefix: () => this.#dataplane.logPrefix,
+      now: () => performance.now(),
+    })
     this.#dataplane = new PolicyDataplane({
       node: options.node,
       kernel: this.#nft,
@@ -95,6 +105,7 @@ export class Agent {
         if (this.#view?.inSync) this.#nodeStart.ready()
       },
       own: options.ownTable,
+      logGroup: this.#packetLog.group,
     })
     this.#collector = new IpamCollector({
       node: options.node,
@@ -215,6 +226,7 @@ export class Agent {
     if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)
     this.#cniSpool.stop()
     this.#dataplane.stop()
+    this.#packetLog.stop()
     this.#routing?.stop()
     await this.#lastKnown.stop()
     await this.#stopServing?.()
@@ -235,6 +247,7 @@ export class Agent {
 
   #enforce(changes: readonly Change<ResourceKey, Resource>[], interfaces: readonly InterfaceChange[]): void {
     this.#dataplane.apply(changes, this.#revision, interfaces)
+    this.#packetLog.changed()
     this.#proof?.changed({ changes, interfaces }, this.#revision)
   }
 
@@ -250,6 +263,17 @@ export class Agent {
     )
     this.#metrics.clusterProfiles.set(count('Profile'))
     this.#metrics.clusterTiers.set(count('Tier'))
+    this.#countLogs()
+  }
+
+  #countLogs(): void {
+    const logging = [...this.#dataplane.outcomes()].filter(o => o.steps.some(s => s.kind === 'log'))
+    if (logging.length === 0) return
+    try {
+      this.#metrics.logPackets.inc(this.#logCount.read(logging, this.#nft.readCounters(NFT_TABLE)))
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the counters of Log rules cannot be read')
+    }
   }
 
   /** List, then watch; only that something changed matters here. */

@@ -38,6 +38,8 @@ export type DataplaneOptions = {
   readonly own?: boolean
   /** A packet that has begun its walk through the old objects has left them after this. */
   readonly quarantineMs?: number
+  /** The NFLOG group of Log rules; without, their lines are the kernel log's. */
+  readonly logGroup?: number | undefined
 }
 
 const QUARANTINE_MS = 1000
@@ -111,12 +113,19 @@ export class PolicyDataplane {
     this.#own = options.own ?? true
     this.#quarantineMs = options.quarantineMs ?? QUARANTINE_MS
     this.#calculator = new Calculator(options.node)
-    this.#renderer = new TableRenderer(this.#tracker, this.#calculator, this.#classifier)
+    this.#renderer = new TableRenderer(this.#tracker, this.#calculator, this.#classifier, {
+      logGroup: options.logGroup,
+    })
   }
 
   /** Every outcome that the table has. */
   outcomes(): Iterable<Outcome> {
     return this.#classifier.store.outcomes()
+  }
+
+  /** How FelixConfiguration wants lines of Log rules to begin. */
+  get logPrefix(): string {
+    return this.#calculator.facts.settings.logPrefix
   }
 
   /**

@@ -41,8 +41,13 @@ export async function findDatastore(options: DatastoreOptions, node: string, log
   }
   const credentials = await waitForCredentials(log)
   const api = new ApiClient(credentials)
+  const onGroup = (group: string): void => {
+    if (group !== 'projectcalico.org/v3')
+      log.warn({ group }, 'the cluster keeps its resources in the older group, which is read and not written')
+  }
   return {
-    open: onConnection => new CachedStore(kubernetesStore(credentials, { onConnection, detail: 'slim' }), CACHED),
+    open: onConnection =>
+      new CachedStore(kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' }), CACHED),
     cluster: {
       readInternalIps: () => readInternalIps(api, node),
       putNetworkAvailable: () => putNetworkAvailable(api, node, new Date()),

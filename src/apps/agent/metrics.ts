@@ -42,6 +42,18 @@ export class Metrics {
     'gingham_proof_restarts_total',
     'Times that the thread of the proof died and was started anew.',
   )
+  readonly logPackets = this.#counter(
+    'gingham_log_packets_total',
+    'Packets that came to Log rules, by the kernel’s counters; more than there are lines, which are limited.',
+  )
+  readonly logLines = this.#counter(
+    'gingham_log_lines_total',
+    'Lines of Log rules that the agent wrote, where the kernel’s log is silent.',
+  )
+  readonly logLost = this.#counter(
+    'gingham_log_lost_total',
+    'Packets within the limit of their Log rule of which the agent wrote no line: there were too many.',
+  )
   readonly problems = this.#gauge('gingham_problems', 'What `gingham status` lists as wrong on this node.')
   readonly ipamCandidates = this.#gauge('ipam_gc_candidates', 'Handles without an owner that are not collected yet.')
   readonly ipamReclamations = this.#counter('ipam_gc_reclamations', 'Leaked addresses that were taken back.')

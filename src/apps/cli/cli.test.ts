@@ -201,6 +201,34 @@ spec: {selector: role == 'backend', ingress: [{action: Deny}]}
   assert.match((await gingham(['get', 'snp'])).out, /^NAME +TIER\s+\nshut +default/)
 })
 
+test('why: how many packets came to the Log rules on the way', async () => {
+  const rule = 'NetworkPolicy default/look ingress[0]'
+  const counter = { direction: 'ingress', chain: 'outcome-1', bytes: 60 } as const
+  const counters = [
+    { ...counter, cause: `Log ${rule}`, packets: 1000 },
+    { ...counter, cause: 'NetworkPolicy default/look ingress[1] Deny', packets: 1000 },
+  ]
+  const { gingham } = shell({ counters: { 'node-b': counters } })
+  await gingham(['apply', '-f', '-'], WORLD)
+  await gingham(
+    ['apply', '-f', '-'],
+    `
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: look, namespace: default}
+spec: {selector: role == 'backend', ingress: [{action: Log}, {action: Deny}]}
+`,
+  )
+  const { out } = await gingham(['why', 'other', 'backend', 'tcp/80'])
+  assert.match(out, /\n {2}logged by {2}NetworkPolicy default\/look ingress\[0\]\n/)
+  assert.ok(
+    out.includes(
+      `seen by the kernel on node-b: 1000 packets, 60 bytes that came in ingress to Log ${rule} (all flows)\n`,
+    ),
+    out,
+  )
+})
+
 const HEALTHY: AgentStatus = {
   node: 'node-a',
   version: '0.1.0',

@@ -3,7 +3,7 @@ import type { Family } from '../../core/net/addr.ts'
 import { decideFlow, directionsOf, type FlowDecision, stagedChanges } from '../../core/oracle/decide-flow.ts'
 import type { DirectionDecision } from '../../core/oracle/decision.ts'
 import { explainDecision, explainStaged } from '../../core/oracle/explain-decision.ts'
-import { printCause } from '../../core/resources/cause.ts'
+import { printCause, printLog } from '../../core/resources/cause.ts'
 import { derived } from '../../core/resources/derive.ts'
 import type { Snapshot } from '../../core/resources/resource.ts'
 import type { Agents } from './agents.ts'
@@ -22,6 +22,8 @@ export type Question = { readonly source: string; readonly destination: string; 
 
 /** The kernel's counters of what would be decided if the staged policies were enforced begin with this. */
 const STAGED = 'staged: '
+/** And those of Log rules, which count every packet; of the lines there may be fewer. */
+const LOG = 'Log '
 
 /** What the kernel of the deciding node says of a decision's cause; all flows with that cause are counted together. */
 type Evidence = {
@@ -85,10 +87,11 @@ async function gather(decision: FlowDecision, staged: FlowDecision, { snapshot, 
   const wouldBe = new Map(stagedChanges(decision, staged))
   const asked = directionsOf(decision).flatMap(now => {
     const then = wouldBe.get(now)
-    const { endpoint, direction, hook, cause } = now
+    const { endpoint, direction, hook, cause, logs } = now
     const at = { endpoint, direction, hook }
     return [
       { ...at, cause: printCause(cause) },
+      ...logs.map(rule => ({ ...at, cause: printLog(rule) })),
       ...(then === undefined ? [] : [{ ...at, cause: STAGED + printCause(then.cause) }]),
     ]
   })
@@ -110,12 +113,20 @@ async function gather(decision: FlowDecision, staged: FlowDecision, { snapshot, 
   )
 }
 
+/** What happened to the packets that were counted for a cause. */
+function counted({ direction, cause }: Evidence): string {
+  if (cause.startsWith(LOG)) return `that came in ${direction} to ${cause}`
+  const name = cause.replace(STAGED, '')
+  return `${cause.startsWith(STAGED) ? 'that would be decided' : 'decided'} in ${direction} by ${name}`
+}
+
 function printEvidence(evidence: readonly Evidence[]): string[] {
-  const lines = evidence.map(({ direction, node, cause, packets, bytes, missing }) =>
-    missing === undefined
-      ? `seen by the kernel on ${node}: ${packets} packets, ${bytes} bytes ${cause.startsWith(STAGED) ? 'that would be decided' : 'decided'} in ${direction} by ${cause.replace(STAGED, '')} (all flows)`
-      : `not seen by the kernel on ${node}: ${missing}`,
-  )
+  const lines = evidence.map(told => {
+    const { node, packets, bytes, missing } = told
+    return missing === undefined
+      ? `seen by the kernel on ${node}: ${packets} packets, ${bytes} bytes ${counted(told)} (all flows)`
+      : `not seen by the kernel on ${node}: ${missing}`
+  })
   return [...new Set(lines)]
 }
 

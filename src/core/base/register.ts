@@ -3,6 +3,8 @@
 
 /** Our nftables table, family inet. */
 export const NFT_TABLE = 'gingham'
+/** Tables (families ip and ip6) of programs that share the host's services among pods, beside us and before us. */
+export const SERVICE_PROXIES: readonly string[] = ['kube-proxy']
 /** Route protocol of routes that we own (Calico's Felix uses the same number; `ip route` prints it as 80). */
 export const ROUTE_PROTOCOL = 80
 /** Route protocol of the routes to local pods: RTPROT_BOOT, Calico's deviceRouteProtocol default. */
@@ -19,5 +21,7 @@ export const GATEWAY6 = 'fe80::ecee:eeff:feee:eeee'
  * need not judge it again as it comes in. Calico's first one; kube-proxy has 0x4000 and 0x8000.
  */
 export const ACCEPT_MARK = 0x10000
+/** NFLOG group of Log rules where the kernel's own log is silent; Calico's flow logs take 1 and 2. */
+export const LOG_GROUP = 26473
 /** BGP: default AS number of a cluster. */
 export const DEFAULT_AS = 64512

@@ -16,12 +16,19 @@ export type Condition = {
 
 /** `when`: every condition must hold; a step whose conditions do not hold is passed over. */
 export type Step =
-  /** `tier`: of the rule's policy; absent for a profile's. */
-  | { readonly kind: 'log'; readonly when?: readonly Condition[]; readonly rule: RuleRef; readonly tier?: string }
+  | LogStep
   | { readonly kind: 'decide'; readonly when?: readonly Condition[]; readonly cause: Cause }
   /** What would be decided if the staged policies were enforced: the first that applies is counted. */
   | { readonly kind: 'staged'; readonly when?: readonly Condition[]; readonly cause: Cause }
   | NextStep
+
+/** `tier`: of the rule's policy; a profile has none. */
+export type LogStep = {
+  readonly kind: 'log'
+  readonly when?: readonly Condition[]
+  readonly rule: RuleRef
+  readonly tier?: string
+}
 
 /** `o_` and 16 hex digits of a hash of the content. */
 export type OutcomeName = string & { readonly __outcome: true }

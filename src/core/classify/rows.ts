@@ -153,8 +153,7 @@ export class RowMaker {
   #taken(rule: ResolvedRule, stages: readonly Stage[], from: number, cell: Cell): Step[] {
     switch (rule.action) {
       case 'Log':
-        if (this.#place?.staged) return []
-        return [{ kind: 'log', rule: rule.ref, ...(stages[from]!.kind === 'tier' && { tier: stages[from]!.name }) }]
+        return this.#place?.staged ? [] : [logStep(rule, stages[from]!)]
       case 'Pass':
         return this.#place?.part ? [{ kind: 'next', to: 'pass' }] : this.#steps(stages, from + 1, cell)
       case 'Allow':
@@ -201,5 +200,11 @@ function rulesByPiece(
 }
 
 type Met = { readonly stage: number; readonly rule: ResolvedRule; readonly order: number }
+
+const logStep = ({ ref }: ResolvedRule, { kind, name }: Stage): Step => ({
+  kind: 'log',
+  rule: ref,
+  ...(kind === 'tier' && { tier: name }),
+})
 
 const NEXT: Step = { kind: 'next', to: 'next' }

@@ -116,7 +116,9 @@ function sectionsOf(stages: readonly Stage[], { atomsIn, budget }: Room): (reado
   if (stages.length === 0) return [[[]]]
   for (let room = budget; ; room = Math.ceil(room / 2)) {
     const pieces = stages.map(stage => piecesOf(stage, { atomsIn, budget: room }))
-    const sections = pieces.map(of => of.map(({ stage }) => [stage]))
+    const sections = pieces.map(of => of.map(({ stage }): readonly Stage[] => [stage]))
+    // A Pass in a stage of several parts leaves the last of them out as well: what is then the end has to be said once more.
+    if (sections.at(-1)!.length > 1) sections.push([[]])
     const all = pieces.flat()
     const total = all.reduce((sum, piece) => sum + piece.size, 0)
     if (total <= budget || all.length >= MOST_PARTS || room <= 1) return sections

@@ -9,7 +9,7 @@ import { addressMark, MARKS, NO_INTERFACE, netMark, ownMark, spoofMark } from '.
 import { next } from './lookup-set.ts'
 import { CMP, type FamilyProgram, type Step, transportDims } from './program.ts'
 import { type Prim, prim } from './raw.ts'
-import { type Cls, type Dim, Domain, type Domains } from './space.ts'
+import { type Cls, type Dim, Domain, type Domains, type Locate } from './space.ts'
 import { type Piece, rangeOf, widthOf } from './value.ts'
 
 /** Values of a dimension that something distinguishes; `mark` names what, equal marks being equal answers. */
@@ -125,8 +125,11 @@ function addressMarks(cuts: readonly Cut[], intent: Intent, family: Family): Add
 
 const ascending = (a: Prim, b: Prim): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** One class for each combination of marks that occurs. */
-function addressClasses({ ranges, points }: AddressMarks, family: Family): Cls[] {
+/** One class for each combination of marks that occurs, and the way from an address to its class. */
+function addressClasses(
+  { ranges, points }: AddressMarks,
+  family: Family,
+): { classes: Cls[]; locate: (v: Prim) => Cls } {
   const zero: Prim = family === 4 ? 0 : 0n
   const max: Prim = family === 4 ? Number(MAX[4]) : MAX[6]
   const edges = new Map<Prim, { enter: Range[]; leave: Range[] }>([[zero, { enter: [], leave: [] }]])
@@ -166,17 +169,19 @@ function addressClasses({ ranges, points }: AddressMarks, family: Family): Cls[]
     if (classes.has(signature)) return
     classes.set(signature, { value, label: fromNumber(family, BigInt(value)), memberOf: members() })
   }
-  for (const [value, { marks, members }] of points) {
-    const cell = cellOf(value)
-    const own = [...new Set([...marks, ...members])].sort().join('\n')
-    add(`${cell.marks}\n\n${own}`, value, () => new Set([...cell.members, ...members]))
+  const signatureOf = (value: Prim): string => {
+    const point = points.get(value)
+    const { marks } = cellOf(value)
+    return point ? `${marks}\n\n${[...new Set([...point.marks, ...point.members])].sort().join('\n')}` : marks
   }
+  for (const [value, { members }] of points)
+    add(signatureOf(value), value, () => new Set([...cellOf(value).members, ...members]))
   for (const cell of cells) {
     let value = cell.from
     while (value <= cell.to && points.has(value)) value = next(value)
     if (value <= cell.to) add(cell.marks, value, () => cell.members)
   }
-  return [...classes.values()]
+  return { classes: [...classes.values()], locate: value => classes.get(signatureOf(value))! }
 }
 
 function portClasses(cuts: readonly Cut[], terms: readonly PortTerm[], dim: Dim): Cls[] {
@@ -229,7 +234,13 @@ function nameClasses(cuts: readonly Cut[], intent: Intent): Cls[] {
 const bytes = (from: number): Cls[] =>
   Array.from({ length: 256 - from }, (_, i) => ({ value: from + i, label: String(from + i) }))
 
-export function classesOf(program: FamilyProgram, intent: Intent): Domains {
+export type Classes = {
+  readonly domains: Domains
+  /** The class of an address, of a port: of a destination that a packet is given on its way. */
+  readonly locate: Locate
+}
+
+export function classesOf(program: FamilyProgram, intent: Intent): Classes {
   const { family } = program
   const cuts = [...kernelCuts(program)]
   const guards = [
@@ -240,10 +251,15 @@ export function classesOf(program: FamilyProgram, intent: Intent): Domains {
   const { failsafeInbound, failsafeOutbound, vxlanPort } = intent.settings
   const single = (port: number): PortTerm => ({ first: port, last: port })
   const safe = [...failsafeInbound, ...failsafeOutbound].map(f => single(f.port))
-  const addresses = addressClasses(addressMarks(cuts, intent, family), family)
+  const { classes: addresses, locate } = addressClasses(addressMarks(cuts, intent, family), family)
   const names = nameClasses(cuts, intent)
   const d = (members: readonly Cls[]): Domain => new Domain(members)
-  return {
+  const dports = portClasses(
+    cuts,
+    [single(vxlanPort), ...safe, ...rules.flatMap(r => [...(r.dports ?? []), ...(r.notDports ?? [])])],
+    'dport',
+  )
+  const domains: Domains = {
     // What the node itself sends came by none.
     iif: d([...names, { value: numberOfName(NO_INTERFACE), label: NO_INTERFACE }]),
     oif: d(names),
@@ -253,14 +269,9 @@ export function classesOf(program: FamilyProgram, intent: Intent): Domains {
     sport: d(
       portClasses(cuts, [...safe, ...rules.flatMap(r => [...(r.sports ?? []), ...(r.notSports ?? [])])], 'sport'),
     ),
-    dport: d(
-      portClasses(
-        cuts,
-        [single(vxlanPort), ...safe, ...rules.flatMap(r => [...(r.dports ?? []), ...(r.notDports ?? [])])],
-        'dport',
-      ),
-    ),
+    dport: d(dports),
     type: d(bytes(0)),
     code: d(bytes(0)),
   }
+  return { domains, locate: { address: locate, port: n => dports.findLast(c => Number(c.value) <= n)! } }
 }

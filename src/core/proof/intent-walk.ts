@@ -20,11 +20,11 @@ import {
   type Direction,
   type HostLeg,
   printCause,
-  printRule,
+  printLog,
 } from '../resources/cause.ts'
 import { CT } from './kernel-walk.ts'
-import { natText } from './program.ts'
-import type { Cls, Dim, Walk } from './space.ts'
+import { natText } from './nat.ts'
+import type { Cls, Dim, Questions } from './space.ts'
 
 export type IntentResult = {
   readonly verdict: 'accept' | 'drop' | 'cut'
@@ -117,7 +117,7 @@ export class IntentJudge {
   }
 
   /** One leg: undefined where no host endpoint has a say, and what passes before policy. */
-  #host(w: Walk, leg: HostLeg, family: Family, ctState: number): Judged | IntentResult | undefined {
+  #host(w: Questions, leg: HostLeg, family: Family, ctState: number): Judged | IntentResult | undefined {
     const { hook, direction } = leg
     const dim = direction === 'ingress' ? 'iif' : 'oif'
     const known = w.ask(dim, `${hook} ${direction} ${family}`, c =>
@@ -137,7 +137,7 @@ export class IntentJudge {
     return this.#program(w, known)
   }
 
-  #isSafe(w: Walk, f: Failsafe, o: { family: Family; peer: 'src' | 'dst'; port: 'sport' | 'dport' }): boolean {
+  #isSafe(w: Questions, f: Failsafe, o: { family: Family; peer: 'src' | 'dst'; port: 'sport' | 'dport' }): boolean {
     if (f.net !== undefined && prefixFamily(f.net) !== o.family) return false
     return (
       w.ask('proto', `=${f.protocol}`, c => c.value === f.protocol) &&
@@ -147,7 +147,7 @@ export class IntentJudge {
   }
 
   /** Hooks before routing, in and out: what they drop, and what they leave behind for later ones. */
-  #early(w: Walk, legs: readonly HostLeg[], family: Family, ctState: number): IntentResult {
+  #early(w: Questions, legs: readonly HostLeg[], family: Family, ctState: number): IntentResult {
     const causes: string[] = []
     for (const leg of legs) {
       const said = this.#host(w, leg, family, ctState)
@@ -164,13 +164,13 @@ export class IntentJudge {
   }
 
   /** What the node itself sends, before connection tracking. */
-  output(w: Walk, family: Family, ctState: number): IntentResult {
+  output(w: Questions, family: Family, ctState: number): IntentResult {
     if (w.ask('oif', 'workload', c => this.isWorkload(c.label))) return PASS
     return this.#early(w, [{ hook: 'untracked', direction: 'egress' }], family, ctState)
   }
 
   /** What the node itself sends, last: only that is judged here, and not what goes to its own pods. */
-  postrouting(w: Walk, family: Family, { ctState, accepted }: Before): IntentResult {
+  postrouting(w: Questions, family: Family, { ctState, accepted }: Before): IntentResult {
     if (!w.ask('iif', 'none', c => c.label === NO_INTERFACE)) return PASS
     if (accepted || w.ask('oif', 'workload', c => this.isWorkload(c.label))) return PASS
     const said = this.#host(w, { hook: 'host', direction: 'egress' }, family, ctState)
@@ -182,7 +182,7 @@ export class IntentJudge {
   }
 
   /** Its program; `unknown` for a pod's interface without endpoint; `host` for any other interface. */
-  #guard(w: Walk, dim: 'iif' | 'oif', direction: Direction, family: Family): Known | 'unknown' | 'host' {
+  #guard(w: Questions, dim: 'iif' | 'oif', direction: Direction, family: Family): Known | 'unknown' | 'host' {
     return w.ask(dim, `guard ${direction} ${family}`, c => {
       if (!this.isWorkload(c.label)) return 'host'
       return this.#guarded.get(c.label)?.programs[direction][family] ?? 'unknown'
@@ -190,7 +190,7 @@ export class IntentJudge {
   }
 
   /** A pod sends from its own addresses only, save for neighbour discovery. */
-  prerouting(w: Walk, family: Family, ctState: number): IntentResult {
+  prerouting(w: Questions, family: Family, ctState: number): IntentResult {
     const name = w.ask('iif', 'sender', c => (this.isWorkload(c.label) ? c.label : ''))
     if (name === '') {
       const legs = (['untracked', 'prednat'] as const).map(hook => ({ hook, direction: 'ingress' as const }))
@@ -204,14 +204,14 @@ export class IntentJudge {
       : STOP
   }
 
-  #isDiscovery(w: Walk): boolean {
+  #isDiscovery(w: Questions): boolean {
     return (
       w.ask('proto', '=58', c => c.value === 58) && w.ask('type', 'discovery', c => DISCOVERY.includes(Number(c.value)))
     )
   }
 
   /** `cut`: what the sender's side lets through to a pod of this node is left to another proof. */
-  forward(w: Walk, family: Family, o: Before & { cut: boolean }): IntentResult {
+  forward(w: Questions, family: Family, o: Before & { cut: boolean }): IntentResult {
     const early = this.#connection(o.ctState)
     if (early) return early
     const sent = this.#side(w, 'iif', family, o.accepted)
@@ -222,12 +222,12 @@ export class IntentJudge {
   }
 
   /** The receiving side alone. */
-  receive(w: Walk, family: Family): IntentResult {
+  receive(w: Questions, family: Family): IntentResult {
     const { allow, causes } = this.#side(w, 'oif', family)
     return { verdict: allow ? 'accept' : 'drop', causes }
   }
 
-  input(w: Walk, family: Family, { ctState, accepted }: Before): IntentResult {
+  input(w: Questions, family: Family, { ctState, accepted }: Before): IntentResult {
     if (!w.ask('iif', 'workload', c => this.isWorkload(c.label))) {
       const said = accepted ? undefined : this.#host(w, { hook: 'host', direction: 'ingress' }, family, ctState)
       return said ? asResult(said) : PASS
@@ -241,7 +241,7 @@ export class IntentJudge {
   }
 
   /** What becomes of the source of a new packet, in words; undefined if it stays. */
-  masquerade(w: Walk, family: Family): string | undefined {
+  masquerade(w: Questions, family: Family): string | undefined {
     const { natInterface, natAddress, natPorts } = this.intent.settings
     const behind = (name: string): boolean =>
       natInterface === undefined ||
@@ -262,7 +262,7 @@ export class IntentJudge {
   }
 
   /** A pod at one side of a forwarded packet, or the host endpoint through which it passes. */
-  #side(w: Walk, dim: 'iif' | 'oif', family: Family, accepted = false): Judged {
+  #side(w: Questions, dim: 'iif' | 'oif', family: Family, accepted = false): Judged {
     const guard = this.#guard(w, dim, dim === 'iif' ? 'egress' : 'ingress', family)
     if (guard === 'host') {
       const leg: HostLeg = { hook: 'forward', direction: dim === 'iif' ? 'ingress' : 'egress' }
@@ -275,14 +275,14 @@ export class IntentJudge {
   }
 
   /** A packet in a packet, which a pod may not send unless the settings let it. */
-  #isWrapped(w: Walk): boolean {
+  #isWrapped(w: Questions): boolean {
     const { allowVXLAN, allowIPIP, vxlanPort } = this.intent.settings
     const proto = (n: number): boolean => w.ask('proto', `=${n}`, c => c.value === n)
     if (!allowIPIP && proto(4)) return true
     return !allowVXLAN && proto(17) && w.ask('dport', `=${vxlanPort}`, c => c.value === vxlanPort)
   }
 
-  #program(w: Walk, { id, program }: Known): Judged {
+  #program(w: Questions, { id, program }: Known): Judged {
     const peer: Dim = program.direction === 'ingress' ? 'src' : 'dst'
     // Rules that no address of the box can match need not be asked.
     const stages = w.domains[peer].derive(`program ${id}`, members => program.stages.map(s => possible(s, members)))
@@ -300,7 +300,7 @@ export class IntentJudge {
     }
   }
 
-  #decide(w: Walk, stages: readonly Stage[], program: Program): { cause: Cause; logs: string[] } {
+  #decide(w: Questions, stages: readonly Stage[], program: Program): { cause: Cause; logs: string[] } {
     const { direction, family, hook } = program
     const peer: Dim = direction === 'ingress' ? 'src' : 'dst'
     const end: Cause = { kind: hook === undefined || hook === 'host' ? 'no-profile' : 'undecided', direction }
@@ -308,7 +308,7 @@ export class IntentJudge {
     following: for (const stage of stages) {
       for (const rule of stage.rules) {
         if (!this.#matches(w, rule, { peer, family })) continue
-        if (rule.action === 'Log') logs.push(`Log ${printRule(rule.ref)}`)
+        if (rule.action === 'Log') logs.push(printLog(rule.ref))
         else if (rule.action === 'Pass') continue following
         else return { cause: { kind: 'rule', rule: rule.ref, action: rule.action }, logs }
       }
@@ -320,7 +320,7 @@ export class IntentJudge {
     return { cause: end, logs }
   }
 
-  #matches(w: Walk, r: ResolvedRule, { peer, family }: { peer: Dim; family: Family }): boolean {
+  #matches(w: Questions, r: ResolvedRule, { peer, family }: { peer: Dim; family: Family }): boolean {
     const proto = (key: string | number, question: (n: number) => boolean): boolean =>
       w.ask('proto', `${key}`, c => question(c.value as number))
     if (r.protocol !== undefined && !proto(`=${r.protocol}`, n => n === r.protocol)) return false
@@ -346,7 +346,7 @@ export class IntentJudge {
   }
 
   /** A rule that wants ports never matches a packet without them, and one that excludes ports does not exclude it. */
-  #ports(w: Walk, r: ResolvedRule, peer: Dim): boolean {
+  #ports(w: Questions, r: ResolvedRule, peer: Dim): boolean {
     if (!r.dports && !r.notDports && !r.sports && !r.notSports) return true
     if (!w.ask('proto', 'has ports', c => hasPorts(c.value as number))) return !r.dports && !r.sports
     const id = this.#idOf(r)

@@ -5,9 +5,9 @@
 import type { SetNode } from './lookup-set.ts'
 import type { ElementModel, SetModel, Verdict } from './model.ts'
 import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
-import type { Prim } from './raw.ts'
-import type { Cls, Dim, Walk } from './space.ts'
-import { applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
+import { type Prim, prim } from './raw.ts'
+import type { Cls, Dim, Locate, Walk } from './space.ts'
+import { type Among, applyOp, applyOps, type Op, type Piece, type StateName, swap4 } from './value.ts'
 
 /** What a piece is for the packets of a box: one datum, or a function of one dimension, named by `key`. */
 type Value =
@@ -19,7 +19,7 @@ type Value =
       readonly get: (c: Cls) => Prim
       readonly size: number
     }
-  | { readonly kind: 'opaque'; readonly what: string; readonly size: number }
+  | { readonly kind: 'opaque'; readonly what: string; readonly size: number; readonly among?: Among }
 
 export type Hop = { readonly chain: ChainProgram; readonly rule?: RuleProgram; readonly verdict: string }
 
@@ -31,13 +31,18 @@ export type KernelResult = {
   /** Comments of the counting rules of our table on the way: logs, then the deciding cause, of each direction. */
   readonly causes: readonly string[]
   readonly path: readonly Hop[]
-  /** The first source translation, in words; `translation`: one that is not understood. */
+  /** What became of the source first, in words; `translation`: of the destination, to what is not known. */
   readonly nat?: string
+  /** Whose chain did that. */
+  readonly natBy?: ChainProgram
+  /** The destination that the packet was given on its way: all later hooks saw this one. */
+  readonly to?: Translated
   /** Whether connection tracking passes it over from here on. */
   readonly untracked: boolean
   /** The mark that it has at the end; undefined if that is not known. */
   readonly mark: number | undefined
 }
+export type Translated = { readonly dst: Cls; readonly dport?: Cls }
 
 /** ct state bits as nft has them. */
 export const CT = { invalid: 1, established: 2, related: 4, new: 8, untracked: 64 } as const
@@ -50,6 +55,8 @@ export type KernelOptions = {
   readonly ctState: number
   /** What is known of priority and mark at the beginning; nothing if absent. */
   readonly mark?: number
+  /** Absent: translations are not followed. */
+  readonly locate?: Locate
   /** Stop at a `goto` to this chain when the outgoing interface is one of these. */
   readonly cut?: { readonly chain: ChainProgram; readonly isCut: (c: Cls) => boolean }
 }
@@ -64,7 +71,8 @@ export class KernelWalk {
   readonly #state: State
   readonly #causes: string[] = []
   readonly #path: Hop[] = []
-  #nat: KernelResult['nat']
+  #nat: Pick<KernelResult, 'nat' | 'natBy'> | undefined
+  #to: Translated | undefined
   #hook = ''
   #ct: number
   #early = false
@@ -85,6 +93,8 @@ export class KernelWalk {
   /** Through base chains of one or several hooks, in this order; a drop ends it. */
   run(bases: readonly ChainProgram[]): KernelResult {
     for (const base of bases) {
+      // Only a connection's first packet comes through these.
+      if (base.base!.type === 'nat' && (this.#o.ctState !== CT.new || this.#untracked)) continue
       const ended = this.#base(base, base)
       if (ended.verdict !== 'accept') return this.#result(ended)
     }
@@ -102,7 +112,8 @@ export class KernelWalk {
       ...ended,
       causes: this.#causes,
       path: this.#path,
-      ...(this.#nat && { nat: this.#nat }),
+      ...this.#nat,
+      ...(this.#to && { to: this.#to }),
       untracked: this.#untracked,
       mark: mark.kind === 'const' ? swap4(mark.value as number) : undefined,
     }
@@ -127,7 +138,7 @@ export class KernelWalk {
         this.#path.push({ chain: at.chain, verdict: `policy ${base.base!.policy} of ${base.name}` })
         return { verdict: base.base!.policy }
       }
-      const verdict = this.#rule(rule)
+      const verdict = this.#rule(rule, at.chain)
       if (!verdict) continue
       if ('unknown' in verdict) {
         this.#path.push({ chain: at.chain, rule, verdict: `not understood: ${verdict.unknown}` })
@@ -153,7 +164,7 @@ export class KernelWalk {
     }
   }
 
-  #rule(rule: RuleProgram): Verdict | { readonly unknown: string } | undefined {
+  #rule(rule: RuleProgram, chain: ChainProgram): Verdict | { readonly unknown: string } | undefined {
     this.#slots = []
     for (const step of rule.steps) {
       switch (step.do) {
@@ -163,7 +174,7 @@ export class KernelWalk {
         case 'unknown':
           return { unknown: step.what }
         case 'nat':
-          this.#nat ??= step.what
+          this.#translate(step, chain)
           return { kind: 'accept' }
         case 'notrack':
           // Too late for a packet that connection tracking has seen.
@@ -195,6 +206,16 @@ export class KernelWalk {
     return undefined
   }
 
+  #translate({ what, to }: Extract<Step, { do: 'nat' }>, natBy: ChainProgram) {
+    const { locate } = this.#o
+    if (!to || !locate) {
+      this.#nat ??= { nat: what, natBy }
+      return
+    }
+    const { address, port } = to
+    this.#to = { dst: locate.address(address), ...(port !== undefined && { dport: locate.port(port) }) }
+  }
+
   #resolve(p: Piece): Value[] {
     const { source, size } = p
     switch (source.at) {
@@ -203,7 +224,7 @@ export class KernelWalk {
       case 'ct state':
         return [this.#done(num(this.#ct), p)]
       case 'opaque':
-        return [{ kind: 'opaque', what: source.what, size }]
+        return [{ ...source, kind: 'opaque', size }]
       case 'state':
         return [this.#done(this.#state[source.name], p)]
       case 'found':
@@ -256,6 +277,8 @@ export class KernelWalk {
   }
 
   #of(dim: Dim, key: string, get: (c: Cls) => Prim, size: number): Value {
+    const given = dim === 'dst' || dim === 'dport' ? this.#to?.[dim] : undefined
+    if (given) return { kind: 'const', value: get(given), size }
     const { members } = this.#w.domains[dim]
     return members.length === 1 ? { kind: 'const', value: get(members[0]!), size } : { kind: 'of', dim, key, get, size }
   }
@@ -302,7 +325,11 @@ export class KernelWalk {
     const { model } = set
     const values = pieces.flatMap(p => this.#resolve(p))
     const doubt = model.volatile ? `set ${set.name}: ${model.volatile}` : values.find(v => v.kind === 'opaque')?.what
-    if (doubt !== undefined) return this.#anyOf(model, doubt, not, into)
+    if (doubt !== undefined) {
+      const [only, more] = values
+      const among = !model.volatile && !more && only?.kind === 'opaque' ? only.among : undefined
+      return this.#anyOf(among ? chosenFrom(model, among) : model, doubt, not, into)
+    }
     let node: SetNode | undefined = set.root(values.map(v => v.size))
     for (const [i, v] of values.entries()) {
       if (v.kind === 'opaque') return false
@@ -318,13 +345,21 @@ export class KernelWalk {
   }
 
   /** A key that is not known: any of the set's answers, or none. */
-  #anyOf(model: SetModel, doubt: string, not: boolean, into: 'verdict' | number | undefined): boolean | Verdict {
+  #anyOf(
+    model: Pick<SetModel, 'elements' | 'catchAll' | 'dataLength'> & { readonly isSure?: boolean },
+    doubt: string,
+    not: boolean,
+    into: 'verdict' | number | undefined,
+  ): boolean | Verdict {
     if (into !== 'verdict') {
       if (into !== undefined) this.#slots[into] = { kind: 'opaque', what: doubt, size: model.dataLength }
       return this.#w.doubt(doubt) !== (into === undefined && not)
     }
     const answers = new Set([...model.elements, model.catchAll].map(e => verdictText(e?.verdict)).filter(t => t !== ''))
-    const found = [...answers].find(() => this.#w.doubt(doubt))
+    const list = [...answers]
+    // One of them it is: the last needs no question.
+    const last = model.isSure ? list.pop() : undefined
+    const found = list.find(() => this.#w.doubt(doubt)) ?? last
     return found !== undefined && parseVerdict(found)
   }
 
@@ -361,6 +396,13 @@ export class KernelWalk {
         : { kind: 'of', dim: v.dim, key: `(${key})`, get, size }
     return true
   }
+}
+
+/** The elements that a number among these may find; sure if it finds one whichever it is. */
+function chosenFrom(model: SetModel, { from, to }: Among): SetModel & { readonly isSure: boolean } {
+  const keys = new Map(model.elements.map(e => [swap4(Number(prim(e.key, 0, model.keyLength))), e]))
+  const elements = [...keys].filter(([n]) => from <= n && n <= to).map(([, e]) => e)
+  return { ...model, elements, isSure: elements.length === to - from + 1 }
 }
 
 const num = (hostOrder: number): Value => ({ kind: 'const', value: swap4(hostOrder), size: 4 })

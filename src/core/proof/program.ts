@@ -1,8 +1,6 @@
 // Rules as steps that can be walked: the kernel's expressions with their registers followed to where the data come from.
 // Compiled for one family, so that what speaks of the other one falls away. What is not understood becomes a doubt (a
 // test that may go either way) or, where it could decide or change the packet, an unknown verdict; never nothing.
-import { fromNumber } from '../net/addr.ts'
-import type { PortRange } from '../net/ports.ts'
 import { LookupSet } from './lookup-set.ts'
 import {
   type Base,
@@ -15,6 +13,7 @@ import {
   type Verdict,
   verdictOf,
 } from './model.ts'
+import { type Nat, readNat } from './nat.ts'
 import { be32, inner, type Prim, prim, RawError, text } from './raw.ts'
 import type { Dim } from './space.ts'
 import {
@@ -46,8 +45,7 @@ export type Step =
   | { readonly do: 'doubt'; readonly what: string }
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
-  /** `translation`: one that is not understood; else as `natText` says it. */
-  | { readonly do: 'nat'; readonly what: string }
+  | ({ readonly do: 'nat' } & Nat)
   | { readonly do: 'notrack' }
   | { readonly do: 'unknown'; readonly what: string }
 
@@ -72,7 +70,6 @@ const LOADS: Readonly<Record<string, number>> = {
   rt: 1,
   exthdr: 1,
   socket: 2,
-  numgen: 1,
   hash: 2,
   osf: 1,
   xfrm: 1,
@@ -198,20 +195,20 @@ class RuleCompiler {
         if (value === undefined) throw new RawError('an immediate of nothing')
         return this.#load(n(1), [constant(value, size)])
       }
+      case 'numgen': {
+        const [count, from] = [n(2) ?? 0, n(4) ?? 0]
+        const among = count > 0 ? { from, to: from + count - 1 } : undefined
+        return this.#load(n(1), [piece({ at: 'opaque', what: e.name, ...(among && { among }) }, 4)])
+      }
       case 'reject':
         return this.#put({ do: 'verdict', verdict: { kind: 'drop' } })
       case 'notrack':
         // What others take out of connection tracking we would have to follow into every later hook.
         return this.#put(this.#c.ours ? { do: 'notrack' } : { do: 'unknown', what: 'the expression notrack' })
       case 'masq':
-        return this.#put({ do: 'nat', what: this.#natText('masquerade', n(2), n(3)) })
       case 'nat':
-        return this.#put({
-          do: 'nat',
-          what: n(1) === 0 ? this.#natText(this.#address(n(3), n(4)), n(5), n(6)) : 'translation',
-        })
       case 'redir':
-        return this.#put({ do: 'nat', what: 'translation' })
+        return this.#put({ do: 'nat', ...readNat(e.name, { ...this.#c, number: n, read: (r, s) => this.#read(r, s) }) })
       default: {
         if (HARMLESS.includes(e.name)) return
         const register = LOADS[e.name]
@@ -224,25 +221,6 @@ class RuleCompiler {
         this.#put({ do: 'unknown', what: `the expression ${e.name}` })
       }
     }
-  }
-
-  /** A source translation in words; `translation` if it depends on something. */
-  #natText(to: string | undefined, min: number | undefined, max: number | undefined): string {
-    const ports = [min, max ?? min].map(r => (r === undefined ? undefined : this.#read(r, 2)[0]?.source))
-    const [first, last] = ports
-    if (to === undefined) return 'translation'
-    if (first === undefined) return to
-    if (first.at !== 'const' || last?.at !== 'const') return 'translation'
-    return natText(to, { first: Number(first.value), last: Number(last.value) })
-  }
-
-  #address(min: number | undefined, max: number | undefined): string | undefined {
-    const { family } = this.#c
-    const of = (register: number | undefined): string | undefined => {
-      const [p] = register === undefined ? [] : this.#read(register, family === 4 ? 4 : 16)
-      return p?.source.at === 'const' ? fromNumber(family, BigInt(p.source.value)) : undefined
-    }
-    return of(min) === of(max ?? min) ? of(min) : undefined
   }
 
   #meta(dreg: number | undefined, key: number, sreg: number | undefined) {
@@ -353,10 +331,6 @@ class RuleCompiler {
     this.#load(dreg, [piece({ at: 'found', slot }, model.dataLength)])
   }
 }
-
-/** `masquerade`, or the new source, with the ports if they are given. */
-export const natText = (to: string, ports: PortRange | undefined): string =>
-  ports ? `${to} ports ${ports.first}-${ports.last}` : to
 
 export function ordered(op: number, a: Prim, b: Prim): boolean {
   if (op === CMP.lt) return a < b

@@ -9,13 +9,14 @@ import type { Intent } from '../calc/intent.ts'
 import { FAMILIES, type Family } from '../net/addr.ts'
 import { HOST_LEGS } from '../resources/cause.ts'
 import { classesOf } from './classes.ts'
-import { type Difference, packetOf, printHop, printPacket } from './difference.ts'
+import type { Difference } from './difference.ts'
 import { IntentJudge, type IntentResult, NO_INTERFACE } from './intent-walk.ts'
 import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
 import type { HookName, Ruleset } from './model.ts'
 import { NFPROTO } from './model.ts'
 import { type ChainProgram, compileFamily, type FamilyProgram, type Road, wayOf } from './program.ts'
 import { type Box, type Cls, type Dim, Domain, type Domains, explore, type Walk } from './space.ts'
+import { type Finding, sameCauses, WholeWay, type WholeWayOptions } from './whole-way.ts'
 
 export type Proof = {
   /** Every class was evaluated, understood, and judged alike. */
@@ -40,13 +41,6 @@ type Judged = { readonly kernel: KernelResult; readonly intent: IntentResult }
 
 /** Packets to look at for the chain where the sender's side hands over; the first will do unless host endpoints deny it. */
 const HAND_OVER_TRIES = 1000
-const COMMENT_LENGTH = 120
-/** A cause as the kernel's comment, which is clipped to fit, tells it. */
-const sameCause = (comment: string, cause: string): boolean =>
-  comment === cause ||
-  (comment.endsWith('~') && cause.length > COMMENT_LENGTH && cause.startsWith(comment.slice(0, -1)))
-const sameCauses = (comments: readonly string[], causes: readonly string[]): boolean =>
-  comments.length === causes.length && comments.every((c, i) => sameCause(c, causes[i]!))
 
 /** Whether later hooks will find the packet as the intent left it. */
 const sameLeft = (kernel: KernelResult, intent: IntentResult): boolean =>
@@ -54,9 +48,6 @@ const sameLeft = (kernel: KernelResult, intent: IntentResult): boolean =>
   (kernel.untracked === (intent.untracked ?? false) &&
     kernel.mark !== undefined &&
     ((kernel.mark & ACCEPT_MARK) !== 0) === (intent.accepted ?? false))
-
-const words = (verdict: string, causes: readonly string[]): string =>
-  causes.length === 0 ? verdict : `${verdict} (${causes.join(', then ')})`
 
 class Prover {
   readonly differences: Difference[] = []
@@ -81,10 +72,10 @@ class Prover {
   }
 
   family(program: FamilyProgram): void {
-    const domains = classesOf(program, this.#judge.intent)
+    const classes = classesOf(program, this.#judge.intent)
     const untracks = HOST_LEGS.some(leg => leg.hook === 'untracked' && this.#judge.has(leg))
     for (const ctState of [CT.new, CT.established, CT.invalid, ...(untracks ? [CT.untracked] : [])])
-      new Part(this, this.#judge, program, domains, ctState).prove()
+      new Part(this, this.#judge, { program, classes, ctState }).prove()
   }
 
   explore(boxes: readonly Box[], walk: (w: Walk) => void): void {
@@ -95,10 +86,16 @@ class Prover {
     return this.differences.length >= this.#max
   }
 
-  report(d: Difference, sort: string): void {
+  report(f: Finding, family: Family): void {
+    if ('doubt' in f) {
+      this.doubt(f.doubt, f.packet)
+      return
+    }
+    // One example for each way that the kernel goes wrong, and what it should have come to.
+    const sort = [f.kind, family, f.packet.connection, f.wanted, f.found, f.path.at(-1)].join('\n')
     if (this.#seen.has(sort) || this.full) return
     this.#seen.add(sort)
-    this.differences.push(d)
+    this.differences.push(f)
   }
 }
 
@@ -108,16 +105,18 @@ class Part {
   readonly #judge: IntentJudge
   readonly #program: FamilyProgram
   readonly #domains: Domains
+  readonly #whole: WholeWay
   readonly #ct: number
   /** Boxes on which some hook's two sides differ, by where the packets go. */
   readonly #suspects: { box: Box; road: Road }[] = []
 
-  constructor(p: Prover, judge: IntentJudge, program: FamilyProgram, domains: Domains, ct: number) {
+  constructor(p: Prover, judge: IntentJudge, of: WholeWayOptions) {
     this.#p = p
     this.#judge = judge
-    this.#program = program
-    this.#domains = domains
-    this.#ct = ct
+    this.#program = of.program
+    this.#domains = of.classes.domains
+    this.#whole = new WholeWay(judge, of)
+    this.#ct = of.ctState
   }
 
   get #family(): Family {
@@ -137,6 +136,7 @@ class Part {
       this.#forward(accepted)
     }
     for (const accepted of this.#acceptedBefore('egress')) this.#postrouting(accepted)
+    this.#foreignSources()
     const hooks: readonly HookName[] = ['prerouting', 'input', 'forward', 'postrouting']
     for (const hook of hooks) this.#neutral(hook)
     for (const { box, road } of this.#suspects.splice(0)) this.#examine(box, road)
@@ -261,72 +261,30 @@ class Part {
     this.#p.explore([this.#box(), this.#box({ iif: this.#iif(true) })], w => {
       const kernel = this.#walk(w, { accepted }).run(bases)
       const wanted = judge.postrouting(w, family, { ctState, accepted })
+      // No cause is counted beyond those that are wanted here: the others of a packet are told before.
       const agree = kernel.verdict === wanted.verdict && sameCauses(kernel.causes, wanted.causes)
-      const source = wanted.verdict === 'accept' && ctState === CT.new ? judge.masquerade(w, family) : undefined
-      if (agree && kernel.nat === source) return
-      this.#suspect('postrouting', w)
+      if (!agree || kernel.nat === 'translation' || this.#whole.source(w, kernel)) this.#suspect('postrouting', w)
+    })
+  }
+
+  /** What others make of a source: they go by marks of their own, so that nothing is known of the mark. */
+  #foreignSources(): void {
+    if (this.#ct !== CT.new || !this.#chains('others', 'postrouting').some(c => c.base!.type === 'nat')) return
+    const bases = wayOf(this.#program, 'forward').filter(c => c.base!.hook === 'postrouting')
+    this.#p.explore([this.#box()], w => {
+      const kernel = this.#walk(w).run(bases)
+      if (kernel.nat === 'translation' || this.#whole.source(w, kernel)) this.#suspect('postrouting', w)
     })
   }
 
   /** The whole way of the box's packets, through everybody's chains. */
   #examine(box: Box, road: Road): void {
     if (this.#p.full) return
-    const { ours } = this.#program
-    const way = wayOf(this.#program, road)
-    const [family, ctState] = [this.#family, this.#ct]
     this.#p.explore([box], w => {
       if (this.#p.full) return
-      const kernel = new KernelWalk(w, { family, ctState, mark: 0 }).run(way)
-      const intent = this.#whole(w, road)
-      const last = kernel.path.at(-1)
-      const decidedByOurs =
-        kernel.verdict === 'accept' || (last !== undefined && ours.some(c => c.chains === last.chain.chains))
-      const agree = kernel.verdict === intent.verdict && (!decidedByOurs || sameCauses(kernel.causes, intent.causes))
-      const translated = agree && road !== 'input' ? this.#translation(w, kernel) : undefined
-      if (agree && !translated) return
-      const packet = packetOf(w.domains, { family, ctState, road })
-      if (kernel.verdict === 'unknown' || kernel.nat === 'translation')
-        return this.#p.doubt(kernel.what ?? 'an address translation', printPacket(packet))
-      this.#differ(w, {
-        kind: translated ? 'masquerade' : kernel.verdict === intent.verdict ? 'cause' : 'verdict',
-        packet,
-        wanted: translated?.wanted ?? words(intent.verdict, intent.causes),
-        found: translated?.found ?? words(kernel.verdict, kernel.causes),
-        path: kernel.path.map(printHop),
-      })
+      const found = this.#whole.examine(w, road)
+      if (found) this.#p.report(found, this.#family)
     })
-  }
-
-  /** What an accepted new packet's source should become and becomes, if that differs. */
-  #translation(w: Walk, kernel: KernelResult): { wanted: string; found: string } | undefined {
-    if (this.#ct !== CT.new || kernel.verdict !== 'accept') return undefined
-    const say = (nat: string | undefined): string =>
-      nat === undefined ? 'not masqueraded' : nat === 'masquerade' ? 'masqueraded' : `given the source ${nat}`
-    const [wanted, found] = [say(this.#judge.masquerade(w, this.#family)), say(kernel.nat)]
-    return wanted === found ? undefined : { wanted, found }
-  }
-
-  #whole(w: Walk, road: Road): IntentResult {
-    const [judge, family] = [this.#judge, this.#family]
-    const first = road === 'output' ? judge.output(w, family, this.#ct) : judge.prerouting(w, family, this.#ct)
-    if (first.verdict === 'drop') return first
-    const ctState = first.untracked ? CT.untracked : this.#ct
-    const before = { ctState, ...(first.accepted && { accepted: true }) }
-    const then =
-      road === 'output'
-        ? judge.postrouting(w, family, before)
-        : road === 'input'
-          ? judge.input(w, family, before)
-          : judge.forward(w, family, { ...before, cut: false })
-    return { ...then, causes: [...first.causes, ...then.causes] }
-  }
-
-  #differ(w: Walk, d: Difference) {
-    const [doubt] = w.doubts
-    if (doubt !== undefined) return this.#p.doubt(doubt, printPacket(d.packet))
-    // One example for each way that the kernel goes wrong, and what it should have come to.
-    const sort = [d.kind, this.#family, d.packet.connection, d.wanted, d.found, d.path.at(-1)].join('\n')
-    this.#p.report(d, sort)
   }
 }
 

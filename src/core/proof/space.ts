@@ -54,11 +54,20 @@ export class Domain {
 }
 
 export type Domains = Readonly<Record<Dim, Domain>>
+/** Classes by value, whatever a box has been narrowed to. */
+export type Locate = { readonly address: (value: Prim) => Cls; readonly port: (value: number) => Cls }
+
 /** `choices`: the way taken at each test whose answer nobody knows, in the order of the walk. */
 export type Box = { readonly domains: Domains; readonly choices: readonly boolean[] }
 
+/** What a judge may do with a walk. */
+export type Questions = {
+  readonly domains: Domains
+  ask<T>(dim: Dim, key: string, question: (c: Cls) => T): T
+}
+
 /** One walk of a box. Its domains narrow as it is asked. */
-export class Walk {
+export class Walk implements Questions {
   readonly domains: { [D in Dim]: Domain }
   readonly #stack: Box[]
   readonly #choices: boolean[]
@@ -81,6 +90,19 @@ export class Walk {
     }
     this.domains[dim] = parts[0]!.domain
     return parts[0]!.answer as T
+  }
+
+  /** The same walk for whoever comes after a translation of the destination. */
+  translated(to: { readonly dst: Cls; readonly dport?: Cls }): Questions {
+    const given: { readonly [D in Dim]?: Cls } = to
+    const one = Object.fromEntries(Object.entries(to).map(([dim, c]) => [dim, new Domain([c])]))
+    return {
+      domains: { ...this.domains, ...one },
+      ask: (dim, key, question) => {
+        const c = given[dim]
+        return c ? question(c) : this.ask(dim, key, question)
+      },
+    }
   }
 
   /** A question that cannot be answered: both ways are walked. */

@@ -4,6 +4,7 @@
 import type { Prim } from './raw.ts'
 import type { Dim } from './space.ts'
 
+export type Among = { readonly from: number; readonly to: number }
 export type StateName = 'priority' | 'mark'
 
 export type Source =
@@ -17,7 +18,8 @@ export type Source =
   | { readonly at: 'ct state' }
   /** What an earlier lookup of the same rule found. */
   | { readonly at: 'found'; readonly slot: number }
-  | { readonly at: 'opaque'; readonly what: string }
+  /** `among`: one of these numbers, host byte order; which, nobody knows. */
+  | { readonly at: 'opaque'; readonly what: string; readonly among?: Among }
 
 export type Op =
   | { readonly op: 'cut'; readonly from: number; readonly size: number; readonly of: number }

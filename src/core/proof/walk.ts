@@ -8,7 +8,7 @@ import { CT, type KernelResult, KernelWalk } from './kernel-walk.ts'
 import type { Ruleset } from './model.ts'
 import { compileFamily, wayOf } from './program.ts'
 import type { Prim } from './raw.ts'
-import { Domain, type Domains, explore } from './space.ts'
+import { type Cls, Domain, type Domains, explore, type Locate } from './space.ts'
 
 export type Walked = {
   readonly verdict: 'accept' | 'drop' | 'not understood'
@@ -21,7 +21,9 @@ export type Walked = {
   readonly path: readonly string[]
 }
 
-const one = (value: Prim, label = String(value)): Domain => new Domain([{ value, label, memberOf: new Set() }])
+const cls = (value: Prim, label = String(value)): Cls => ({ value, label, memberOf: new Set() })
+const one = (value: Prim, label = String(value)): Domain => new Domain([cls(value, label)])
+const ITSELF: Locate = { address: value => cls(value), port: value => cls(value) }
 
 function domainsOf(p: PlacedPacket): Domains {
   const address = (text: PlacedPacket['src']): Domain => {
@@ -47,7 +49,7 @@ export function walk(ruleset: Ruleset, packet: PlacedPacket, table = NFT_TABLE):
   const program = compileFamily(ruleset, packet.family, table)
   const found: { result: KernelResult; doubts: readonly string[] }[] = []
   explore([{ domains: domainsOf(packet), choices: [] }], { left: 1000 }, w => {
-    const kernel = new KernelWalk(w, { family: packet.family, ctState: CT[packet.connection], mark: 0 })
+    const kernel = new KernelWalk(w, { family: packet.family, ctState: CT[packet.connection], mark: 0, locate: ITSELF })
     found.push({
       result: kernel.run(wayOf(program, packet.iif === '' ? 'output' : packet.oif === undefined ? 'input' : 'forward')),
       doubts: w.doubts,
@@ -55,7 +57,8 @@ export function walk(ruleset: Ruleset, packet: PlacedPacket, table = NFT_TABLE):
   })
   const [{ result, doubts }] = found as [(typeof found)[number]]
   const { verdict, what = '' } = result
-  const said = { causes: result.causes, masqueraded: result.nat !== undefined, path: result.path.map(printHop) }
+  const masqueraded = result.nat !== undefined && result.nat !== 'translation'
+  const said = { causes: result.causes, masqueraded, path: result.path.map(printHop) }
   if (verdict !== 'accept' && verdict !== 'drop') return { verdict: 'not understood', what, ...said }
   if (found.some(f => f.result.verdict !== verdict))
     return { verdict: 'not understood', what: doubts[0] ?? '', ...said }

@@ -43,6 +43,9 @@ export type RuleRef = { readonly policy: ResourceKey; readonly direction: Direct
 
 export const printRule = (rule: RuleRef): string => `${printKey(rule.policy)} ${rule.direction}[${rule.index}]`
 
+/** A Log rule that packets have passed, as its counter is named. */
+export const printLog = (rule: RuleRef): string => `Log ${printRule(rule)}`
+
 export type Cause =
   /** A rule of a policy or a profile matched. */
   | { readonly kind: 'rule'; readonly rule: RuleRef; readonly action: 'Allow' | 'Deny' }

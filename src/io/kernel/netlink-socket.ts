@@ -170,6 +170,15 @@ export class NetlinkSocket {
     if (send(this.#fd, bytes) === undefined) throw new KernelError(op, ERRNO.ENOBUFS)
   }
 
+  /**
+   * From now on for what the kernel sends by itself, which a request before has asked for: no more requests. The returned
+   * function ends it and closes the socket.
+   */
+  listen(handler: SubscriptionHandler, how: Pick<Subscription, 'bufferBytes' | 'keepAlive'> = {}): () => void {
+    this.#closed = true
+    return listen(this.#fd, handler, how)
+  }
+
   /** The acknowledgements that are queued, of any request. */
   *answers(): Generator<Answer> {
     for (const message of this.#messages()) {
@@ -211,6 +220,15 @@ export type SubscriptionHandler = {
 export function subscribe(what: Subscription, handler: SubscriptionHandler): () => void {
   const fd = openIn(what.protocol, what.netns)
   for (const group of what.groups) setOption(fd, SOL.NETLINK, ADD_MEMBERSHIP, group)
+  return listen(fd, handler, what)
+}
+
+/** Hands over what comes to a socket; the returned function closes it. */
+function listen(
+  fd: number,
+  handler: SubscriptionHandler,
+  what: Pick<Subscription, 'bufferBytes' | 'keepAlive'>,
+): () => void {
   if (what.bufferBytes !== undefined) setOption(fd, SOL.SOCKET, SO.RCVBUFFORCE, what.bufferBytes)
   const buffer = new Uint8Array(RECEIVE_BYTES)
   let open = true

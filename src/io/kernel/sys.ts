@@ -167,9 +167,21 @@ export const WRITABLE = 2
  * descriptor is closed; again does nothing). One watch per descriptor. With `idle`, it does not keep the process alive.
  */
 export function watchFd(fd: number, events: number, ready: () => void, idle = false): () => void {
-  const handle = sys.poll(fd, events, () => ready())
-  if (idle) sys.pollOp(handle, 2)
-  return () => sys.pollOp(handle, 0)
+  let stop = (): void => {}
+  const start = (): void => {
+    const handle = sys.poll(fd, events, status => {
+      // libuv watches no more after an error of a socket, such as lost messages of netlink. Reading takes the error away.
+      if (status < 0) {
+        stop()
+        start()
+      }
+      ready()
+    })
+    if (idle) sys.pollOp(handle, 2)
+    stop = () => sys.pollOp(handle, 0)
+  }
+  start()
+  return () => stop()
 }
 
 /** True once the descriptor is ready, false after `ms`. */

@@ -62,8 +62,9 @@ function makeRowMap(
   return rowMap(name, [...entries, otherwiseElement(table.otherwise, n)], titleOf(group))
 }
 
+/** Without double quotes, which nft lists as they are and then cannot read. */
 const titleOf = ({ hook, direction, identity }: GroupHead): string =>
-  clip(`${hook === undefined ? '' : `${hook} `}${direction} ${identity}`)
+  clip(`${hook === undefined ? '' : `${hook} `}${direction} ${identity}`).replaceAll('"', "'")
 
 export function groupChain(
   group: GroupHead,

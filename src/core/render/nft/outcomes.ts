@@ -1,12 +1,13 @@
-// An outcome as a chain: its logs, then a counter and the verdict. The deciding rule's comment is the cause in words, so
+// An outcome as a chain: its logs, each with a counter of its own, then a counter and the verdict. The deciding rule's comment is the cause in words, so
 // that a listing reads well and a counter can be asked for by cause.
 import type { LogLimit, NodeSettings } from '../../calc/intent.ts'
-import type { Condition, Outcome, Step } from '../../classify/outcome.ts'
+import type { Condition, LogStep, Outcome, Step } from '../../classify/outcome.ts'
 import { type Family, familyOf } from '../../net/addr.ts'
 import type { PortRange } from '../../net/ports.ts'
 import type { Field, KeyPart, NftChain, Operand, Rule, Statement } from '../../nft/objects.ts'
-import { type Cause, causeVerdict, type Direction, printCause, printRule, splitKey } from '../../resources/cause.ts'
+import { type Cause, causeVerdict, type Direction, printCause, printLog } from '../../resources/cause.ts'
 import { ACCEPT, DROP, goto, is, priority, RETURN, SET_ACCEPT_MARK } from './layout.ts'
+import { logName, logPrefix } from './log.ts'
 
 /** nft comments hold at most 128 bytes. */
 const COMMENT_BYTES = 120
@@ -59,28 +60,6 @@ function stagedRules({ direction, steps }: Outcome): Rule[] {
   ]
 }
 
-/** As the names of Calico's own chains have them. */
-const KIND_WORDS: Readonly<Record<string, string>> = {
-  NetworkPolicy: 'np',
-  GlobalNetworkPolicy: 'gnp',
-  KubernetesNetworkPolicy: 'knp',
-  KubernetesClusterNetworkPolicy: 'kcnp',
-  Profile: 'pro',
-}
-const PREFIX_BYTES = 127
-
-/** The prefix of a line, with what Calico's `%t` (tier), `%k` (kind), `%n` (name) and `%p` (namespace/name) stand for. */
-export function logPrefix(pattern: string, { rule, tier = 'profile' }: Extract<Step, { kind: 'log' }>): string {
-  const { kind, namespace, name } = splitKey(rule.policy)
-  const words: Readonly<Record<string, string>> = {
-    t: tier,
-    k: KIND_WORDS[kind] ?? kind,
-    n: name,
-    p: namespace === '' ? name : `${namespace}/${name}`,
-  }
-  return `${pattern.replace(/%[tknp]/g, code => words[code[1]!]!)}: `.slice(0, PREFIX_BYTES)
-}
-
 /** Where a packet goes on that is allowed. */
 function onward({ direction, hook }: Outcome, decided: boolean): Statement[] {
   switch (hook) {
@@ -105,18 +84,31 @@ const deny = ({ direction, hook }: Outcome, { denyAction }: NodeSettings): State
     ? DROP
     : { kind: 'reject' }
 
-function stepRules(step: Step, outcome: Outcome, settings: NodeSettings): Rule[] {
+/** What is settled when the process starts, and no resource says. */
+export type RenderOptions = {
+  /** The NFLOG group that lines of Log rules go to; without, they are the kernel log's. */
+  readonly logGroup?: number | undefined
+}
+
+/** Every packet that comes to a Log rule is counted; the limit is on the lines. */
+function logStatements(step: LogStep, { logLimit, logPrefix: template }: NodeSettings, group?: number): Statement[] {
+  const log: Statement =
+    group === undefined
+      ? { kind: 'log', prefix: logPrefix(template, step) }
+      : { kind: 'log', prefix: logName(step.rule), group }
+  return [{ kind: 'counter' }, limitOf(logLimit), log]
+}
+
+type Rendering = RenderOptions & { readonly settings: NodeSettings }
+
+function stepRules(step: Step, outcome: Outcome, { settings, logGroup }: Rendering): Rule[] {
   const when = (step.when ?? []).flatMap(c => conditionStatements(c, outcome.direction))
   switch (step.kind) {
     case 'log':
       return [
         {
-          statements: [
-            ...when,
-            limitOf(settings.logLimit),
-            { kind: 'log', prefix: logPrefix(settings.logPrefix, step) },
-          ],
-          comment: clip(`Log ${printRule(step.rule)}`),
+          statements: [...when, ...logStatements(step, settings, logGroup)],
+          comment: clip(printLog(step.rule)),
         },
       ]
     case 'staged':
@@ -138,8 +130,8 @@ function stepRules(step: Step, outcome: Outcome, settings: NodeSettings): Rule[]
   }
 }
 
-export function outcomeChain(outcome: Outcome, settings: NodeSettings): NftChain {
-  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, settings))
+export function outcomeChain(outcome: Outcome, settings: NodeSettings, options: RenderOptions = {}): NftChain {
+  const rules = outcome.steps.flatMap(step => stepRules(step, outcome, { settings, ...options }))
   return { name: outcome.name, rules: [...stagedRules(outcome), ...rules] }
 }
 

@@ -18,7 +18,7 @@ import { type GroupHead, groupChain, rowElement, rowMapName, rowMapOf, splitObje
 import { type HostHead, hostChain, hostChainName, hostElements, legsOf, ownMap, ownMapName } from './host-chains.ts'
 import { atMap, makeSet, type SetName, STATIC_SETS, setsOfLeg } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
-import { outcomeChain } from './outcomes.ts'
+import { outcomeChain, type RenderOptions } from './outcomes.ts'
 import { staticChains } from './static-chains.ts'
 import type { TableTracker } from './tracker.ts'
 
@@ -26,6 +26,7 @@ export class TableRenderer {
   readonly #tracker: TableTracker
   readonly #calculator: Calculator
   readonly #classifier: Classifier
+  readonly #options: RenderOptions
   readonly #atomNumbers = new NumberBook()
   readonly #rowNumbers = new NumberBook()
   /** What each endpoint of this node put into the dispatch maps. */
@@ -44,7 +45,8 @@ export class TableRenderer {
   #static: readonly string[] = []
   readonly #sets = { get: (name: string) => this.#tracker.wanted.sets.get(name)?.set }
 
-  constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier) {
+  constructor(tracker: TableTracker, calculator: Calculator, classifier: Classifier, options: RenderOptions = {}) {
+    this.#options = options
     this.#tracker = tracker
     this.#calculator = calculator
     this.#classifier = classifier
@@ -71,7 +73,7 @@ export class TableRenderer {
     const { rows, outcomes } = this.#classifier.store.take()
     const { settings } = this.#calculator.facts
     for (const [name, outcome] of outcomes) {
-      if (this.#classifier.store.outcome(name)) this.#wantChain(outcomeChain(outcome, settings))
+      if (this.#classifier.store.outcome(name)) this.#wantChain(outcomeChain(outcome, settings, this.#options))
       else this.#tracker.dropChain(name)
     }
     for (const [name, row] of rows) {
@@ -141,7 +143,8 @@ export class TableRenderer {
       this.#wantAll(`pools${family}`, flatten(allPools, family))
       this.#wantAll(`masquerade${family}`, flatten(masqueradePools, family))
     }
-    for (const outcome of this.#classifier.store.outcomes()) this.#wantChain(outcomeChain(outcome, settings))
+    for (const outcome of this.#classifier.store.outcomes())
+      this.#wantChain(outcomeChain(outcome, settings, this.#options))
   }
 
   #cover(family: Family): void {

@@ -19,11 +19,11 @@ import { groupChain, rowMapOf, splitObjects } from './group.ts'
 import { hostChain, hostElements, legsOf, ownMap } from './host-chains.ts'
 import { makeSet, type SetName, STATIC_SETS, setsOfLeg } from './layout.ts'
 import { NumberBook, PLAIN_ROW, ROW_BASE } from './numbers.ts'
-import { outcomeChain } from './outcomes.ts'
+import { outcomeChain, type RenderOptions } from './outcomes.ts'
 import { staticChains } from './static-chains.ts'
 
 /** The whole table of a classification, plainly. `renderer.ts` is the one that follows changes. */
-export function policyTable(c: Classification): NftTable {
+export function policyTable(c: Classification, options: RenderOptions = {}): NftTable {
   const [atoms, rows] = [new NumberBook(), new NumberBook()]
   const atomNumber = (key: AtomKey): number => (key === NOWHERE ? 0 : atoms.of(key))
   const rowNumber = (name: RowName): number => {
@@ -69,7 +69,7 @@ export function policyTable(c: Classification): NftTable {
       ...[...groups, ...hosts].flatMap(g => g.sets),
     ],
     chains: [
-      ...[...c.outcomes.values()].map(o => outcomeChain(o, settings)),
+      ...[...c.outcomes.values()].map(o => outcomeChain(o, settings, options)),
       ...[...groups, ...hosts].flatMap(g => g.chains),
       ...staticChains(settings, { masquerades: c.intent.masqueradePools.length > 0, legs }),
     ],
