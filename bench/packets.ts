@@ -121,6 +121,9 @@ try {
     variant('no rules', undefined, () => undefined),
     variant(CT, undefined, path => nft(path, CONNTRACK)),
     ...SIZES.map(n => variant('gingham', n, (path, shape) => writeTable(path, compiled(shape)))),
+    ...[SIZES[0]!, SIZES.at(-1)!].map(n =>
+      variant('gingham, mixed', n, (path, shape) => writeTable(path, compiled({ ...shape, mixed: true }))),
+    ),
     variant(CT_NAT, undefined, path => nft(path, CONNTRACK + NAT)),
     variant('gingham, masquerading pool', SIZES[0], (path, shape) =>
       writeTable(path, compiled({ ...shape, masquerade: true })),
@@ -139,6 +142,7 @@ try {
     'packets',
     `## What a packet costs\n\nPod to pod on one node, IPv4 UDP; medians of ${RUNS} interleaved runs, in brackets the middle half. ` +
       `Everything includes the generator, the veths and routing ("no rules"). ` +
+      `"mixed": of four rules one each asks for a prefix and a range of ports, for ICMP, for a named port. ` +
       `A node that masquerades (a pool with natOutgoing, or kube-proxy) pays for NAT on every first packet, with or without policy.\n\n${table(variants)}`,
   )
 } finally {

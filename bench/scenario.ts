@@ -26,6 +26,8 @@ export type Shape = {
   readonly addressesPerEndpoint?: number
   /** With a pool whose pods are masqueraded when they speak to the world. */
   readonly masquerade?: boolean
+  /** Of four rules one each asks for a prefix and a range of ports, for ICMP, and for a named port. */
+  readonly mixed?: boolean
 }
 
 export type Scenario = {
@@ -51,15 +53,28 @@ const POOL: IPPool = resource({
   spec: { cidr: '10.64.0.0/10', natOutgoing: true },
 })
 
+/** Every tenth rule, of which the last is one, is of the plain sort. */
+function ruleOf(rule: number, mixed: boolean): object {
+  const source = { selector: `set == '${setLabel(rule)}'` }
+  switch (mixed && rule % 10 !== 9 ? rule % 4 : 0) {
+    case 1:
+      return { action: 'Allow', protocol: 'UDP', source: { nets: [netOf(rule)] }, destination: { ports: ['1:1023'] } }
+    case 2:
+      return { action: 'Allow', protocol: 'ICMP', icmp: { type: rule % 200 }, source }
+    case 3:
+      return { action: 'Allow', protocol: 'UDP', source, destination: { ports: [NAMED.name] } }
+    default:
+      return { action: 'Allow', protocol: 'UDP', source, destination: { ports: [portOf(rule)] } }
+  }
+}
+
+const netOf = (rule: number): string => `10.${96 + (rule >> 12)}.${(rule >> 4) & 255}.${(rule & 15) << 4}/28`
+const NAMED = { name: 'metrics', protocol: 'UDP', port: 9100 } as const
+
 /** The policy with this number; its rules are those from `index * rulesPerPolicy` on. */
-export function policy(index: number, rulesPerPolicy: number): GlobalNetworkPolicy {
+export function policy(index: number, rulesPerPolicy: number, mixed = false): GlobalNetworkPolicy {
   const first = index * rulesPerPolicy
-  const ingress = Array.from({ length: rulesPerPolicy }, (_, i) => ({
-    action: 'Allow',
-    protocol: 'UDP',
-    source: { selector: `set == '${setLabel(first + i)}'` },
-    destination: { ports: [portOf(first + i)] },
-  }))
+  const ingress = Array.from({ length: rulesPerPolicy }, (_, i) => ruleOf(first + i, mixed))
   const name = `p${String(index).padStart(5, '0')}`
   return globalPolicy(name, { order: index, selector: "role == 'server'", types: ['Ingress'], ingress })
 }
@@ -70,7 +85,7 @@ export const remoteAddress = (n: number): string => `10.${128 + (n >> 16)}.${(n 
 export function scenario(shape: Shape): Scenario {
   const { members, rulesPerPolicy, addressesPerEndpoint = 1 } = shape
   const rules = shape.policies * rulesPerPolicy
-  const policies = Array.from({ length: shape.policies }, (_, index) => policy(index, rulesPerPolicy))
+  const policies = Array.from({ length: shape.policies }, (_, index) => policy(index, rulesPerPolicy, shape.mixed))
   const remote: WorkloadEndpoint[] = []
   for (let rule = 0; rule < rules; rule++) {
     for (let at = 0; at < members; at += addressesPerEndpoint) {
@@ -85,12 +100,17 @@ export function scenario(shape: Shape): Scenario {
     DEFAULT_TIER,
     ...(shape.masquerade ? [POOL] : []),
     endpoint({ name: SENDER.name, node: NODE, addresses: [SENDER.address], labels: last }),
-    endpoint({ name: RECEIVER.name, node: NODE, addresses: [RECEIVER.address], labels: { role: 'server' } }),
+    withPort(endpoint({ name: RECEIVER.name, node: NODE, addresses: [RECEIVER.address], labels: { role: 'server' } })),
     ...remote,
     ...policies,
   ]
   return { resources, snapshot: snapshotOf(resources), policies, remote, openPort: portOf(rules - 1) }
 }
+
+const withPort = (of: WorkloadEndpoint): WorkloadEndpoint => ({
+  ...of,
+  spec: { ...of.spec, ports: [{ ...NAMED, hostPort: 0, hostIP: '' }] },
+})
 
 /** The snapshot with one resource written, as a datastore's change leaves it. */
 export const withResource = (snapshot: Snapshot, changed: Resource): Snapshot =>
