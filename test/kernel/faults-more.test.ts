@@ -201,9 +201,11 @@ test('F23 the table of connections is full: nothing new passes, nothing opens, p
     rig.assertClosed('full')
     await rig.converge('full')
   }
+  // A kernel whose table is full gives up connections that nobody has answered: of our own few or none may be left.
+  const left = countIn(rig.path) - entered
   const flushed = await flushAddresses([A], rig.path)
-  assert.ok(flushed >= 1 && flushed <= own, `${flushed} of at most ${own}`)
-  assert.equal(countIn(rig.path), own + entered - flushed, 'the others stay')
+  assert.ok(flushed >= Math.min(1, left) && flushed <= left, `${flushed} of at most ${left}`)
+  assert.equal(countIn(rig.path), left + entered - flushed, 'the others stay')
   assert.equal(await reach(80, LONG), 'open', 'there is room for one again')
   assert.equal(await reach(22, SHORT), 'timeout')
   assert.equal(await flushAddresses([x], rig.path), entered)

@@ -33,7 +33,7 @@ export class Classifier {
 
   /** The tables that are past the budget and therefore cut, in words: a packet pays for each part. */
   cut(): string[] {
-    const hosts = [...this.hosts].flatMap(([group, host]) => [...host.classes.values()].map(c => [group, c] as const))
+    const hosts = [...this.hosts].flatMap(([group, host]) => host.all().map(c => [group, c] as const))
     return [...this.groups, ...hosts].flatMap(([group, live]) =>
       FAMILIES.flatMap(family => {
         const { split } = live.tables[family]
@@ -49,7 +49,7 @@ export class Classifier {
   apply(calculator: Calculator, delta: IntentDelta): ClassDelta {
     const atoms = this.atoms.apply(delta.members, calculator.sets)
     for (const table of this.#tables()) for (const atom of atoms.died) table.remove(atom)
-    const gone: GroupName[] = []
+    const gone = [...this.hosts.values()].flatMap(host => host.forget())
     const goneHosts: GroupName[] = []
     for (const group of delta.groups) {
       if (group.hook !== undefined) this.#host(group, gone, goneHosts)
@@ -72,7 +72,7 @@ export class Classifier {
   }
 
   *hostClasses(): Iterable<LiveClass> {
-    for (const host of this.hosts.values()) yield* host.classes.values()
+    for (const host of this.hosts.values()) yield* host.all()
   }
 
   #tables(): LiveTable[] {

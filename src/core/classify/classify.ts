@@ -130,7 +130,7 @@ export function classify(intent: Intent, { budget = BUDGET } = {}): Classificati
       if (known) return known
       const asked = ownSetsOf(FAMILIES.map(f => programs[f]))
       const groupOf = (key: string): GroupName => {
-        const own = ownGroupName(leg, identity, key)
+        const own = ownGroupName(leg, identity, { asked, key })
         if (!groups.has(own)) {
           const table = (family: Family) => tableOf(ownProgram(programs[family], key))
           groups.set(own, { ...leg, name: own, identity, tables: { 4: table(4), 6: table(6) } })
@@ -152,9 +152,16 @@ export function classify(intent: Intent, { budget = BUDGET } = {}): Classificati
   return { intent, atoms, groups, rows, outcomes, dispatch, hosts }
 }
 
-/** The group for own addresses in these sets; for those in none that of the endpoint's own name. */
-export const ownGroupName = (leg: HostLeg, identity: string, key: string): GroupName =>
-  groupName(leg, key === '' ? identity : `${identity}; own address in ${key}`)
+/**
+ * The group for own addresses in these of the asked sets. Rules that ask about others make other groups, also for addresses
+ * in none of them: else a packet that is on its way by the old chain would meet the new rules of a part.
+ */
+export function ownGroupName(leg: HostLeg, identity: string, { asked, key }: OwnPart): GroupName {
+  const own = `${identity}; own address in ${key === '' ? 'none' : key} of ${[...asked].sort().join(' ')}`
+  return groupName(leg, asked.size === 0 ? identity : own)
+}
+
+export type OwnPart = { readonly asked: ReadonlySet<SetId>; readonly key: string }
 
 /**
  * The outcomes that the tables lead a packet to at one endpoint's direction, as the kernel takes the road: one, or several

@@ -22,6 +22,10 @@ export class LiveHost {
   readonly identity: string
   /** By own key; the empty one is always there. */
   readonly classes = new Map<string, LiveClass>()
+  /**
+   * Classes of rules that asked about other sets. Until the kernel leads nobody to them any more they know every new atom.
+   */
+  #lingering: LiveClass[] = []
   /** The key of every atom that has one. */
   readonly keys = new Map<AtomKey, string>()
   readonly #context: Context
@@ -47,7 +51,13 @@ export class LiveHost {
   /** Gives the names of classes that are gone. */
   setPrograms(programs: LiveGroup['programs']): GroupName[] {
     this.#programs = programs
-    this.#asked = ownSetsOf(FAMILIES.map(f => ruled(programs[f])))
+    const asked = ownSetsOf(FAMILIES.map(f => ruled(programs[f])))
+    const isSame = asked.size === this.#asked.size && [...asked].every(id => this.#asked.has(id))
+    if (!isSame) {
+      this.#lingering.push(...this.classes.values())
+      this.classes.clear()
+    }
+    this.#asked = asked
     const { atoms } = this.#context
     this.keys.clear()
     for (const id of this.#asked) {
@@ -69,9 +79,19 @@ export class LiveHost {
     return this.#fit()
   }
 
+  /** Every class that the kernel must have. */
+  all(): LiveClass[] {
+    return [...this.classes.values(), ...this.#lingering]
+  }
+
+  /** Gives up what the last change left; to be called when the kernel has taken that. Gives the names. */
+  forget(): GroupName[] {
+    return this.#lingering.splice(0).map(dropped)
+  }
+
   drop(): GroupName[] {
     this.keys.clear()
-    return [...this.classes.keys()].map(key => this.#remove(key))
+    return [...this.forget(), ...[...this.classes.keys()].map(key => this.#remove(key))]
   }
 
   /** Makes the classes that are needed, and gives up the others. */
@@ -82,14 +102,16 @@ export class LiveHost {
       const like = this.classes.get('')
       const make = (f: Family): LiveTable =>
         new LiveTable(this.#program(f, key), { ...this.#context, like: like?.tables[f] })
-      this.classes.set(key, { name: ownGroupName(this.leg, this.identity, key), tables: { 4: make(4), 6: make(6) } })
+      this.classes.set(key, {
+        name: ownGroupName(this.leg, this.identity, { asked: this.#asked, key }),
+        tables: { 4: make(4), 6: make(6) },
+      })
     }
     return [...this.classes.keys()].filter(key => !needed.has(key)).map(key => this.#remove(key))
   }
 
   #remove(key: string): GroupName {
-    const { name, tables } = this.classes.get(key)!
-    for (const f of FAMILIES) tables[f].drop()
+    const name = dropped(this.classes.get(key)!)
     this.classes.delete(key)
     return name
   }
@@ -112,6 +134,12 @@ export class LiveHost {
     }
     return made
   }
+}
+
+/** Gives back a class's rows; and its name. */
+function dropped({ name, tables }: LiveClass): GroupName {
+  for (const f of FAMILIES) tables[f].drop()
+  return name
 }
 
 const ruled = ({ stages }: LiveProgram) => ({ stages: stages.map(s => ({ rules: s.blocks.flatMap(b => b.rules) })) })

@@ -166,7 +166,7 @@ export class TableRenderer {
     }
     for (const [group, live] of this.#classifier.groups) this.#group(live, group, intent.groups.has(group))
     for (const [group, host] of this.#classifier.hosts) {
-      for (const live of host.classes.values()) this.#group(live, group, intent.groups.has(group))
+      for (const live of host.all()) this.#group(live, group, intent.groups.has(group))
     }
   }
 
