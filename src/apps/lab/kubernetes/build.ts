@@ -5,10 +5,10 @@ import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+import { cacheFolder } from '../../../io/cache.ts'
 import {
   COMPONENTS,
   type Component,
-  cacheFolder,
   componentPath,
   isBuilt,
   KUBERNETES_VERSION,

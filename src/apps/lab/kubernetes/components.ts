@@ -1,8 +1,8 @@
 // The parts of a real Kubernetes that the lab and the tests run, and where they lie once they are built: binaries made
 // from Go modules by `npm run kubernetes:build`, in a cache outside the tree that all checkouts share.
 import { accessSync, constants } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { cacheFolder } from '../../../io/cache.ts'
 
 export const KUBERNETES_VERSION = '1.37.2'
 export const ETCD_VERSION = '3.7.3'
@@ -42,21 +42,6 @@ export const COMPONENTS: readonly Component[] = [
 
 /** What a control plane without controllers needs. */
 export const API_COMPONENTS: readonly string[] = ['kube-apiserver', 'etcd', 'kubectl']
-
-function isWritable(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** `GINGHAM_CACHE`, else `/var/cache/gingham`, or below the home of somebody who may not write there. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.GINGHAM_CACHE) return env.GINGHAM_CACHE
-  return isWritable('/var/cache') ? '/var/cache/gingham' : join(homedir(), '.cache', 'gingham')
-}
 
 /** The folder of one version of Kubernetes: `bin/` and what builds it. */
 export const kubernetesFolder = (env?: NodeJS.ProcessEnv): string =>
