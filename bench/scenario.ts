@@ -4,7 +4,6 @@
 import {
   type GlobalNetworkPolicy,
   type IPPool,
-  keyOf,
   type Resource,
   type Snapshot,
   snapshotOf,
@@ -111,7 +110,3 @@ const withPort = (of: WorkloadEndpoint): WorkloadEndpoint => ({
   ...of,
   spec: { ...of.spec, ports: [{ ...NAMED, hostPort: 0, hostIP: '' }] },
 })
-
-/** The snapshot with one resource written, as a datastore's change leaves it. */
-export const withResource = (snapshot: Snapshot, changed: Resource): Snapshot =>
-  new Map(snapshot).set(keyOf(changed), changed)

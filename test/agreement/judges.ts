@@ -1,6 +1,5 @@
 // Three of the four judges: the oracle, the classification, and a trace of the printed table. (The fourth is the kernel:
 // real-packets.ts.) The compiler is a value, so that a faulty one can be judged as well.
-import { execFileSync } from 'node:child_process'
 import type { computeIntent } from '../../src/core/calc/compute.ts'
 import type { Intent, LocalEndpoint, NodeSettings } from '../../src/core/calc/intent.ts'
 import type { Classification, classify, outcomesAt } from '../../src/core/classify/classify.ts'
@@ -11,7 +10,7 @@ import type { policyTable } from '../../src/core/render/nft/table.ts'
 import { causeVerdict, type Direction, printCause, printRule } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
-import { type Tracer, trace, tracer } from '../kernel/proof-trace.ts'
+import { type Tracer, trace } from '../kernel/proof-trace.ts'
 import { type Flow, type Part, type Place, placed, placeOf, type Told, tell } from './flow.ts'
 import { judgeAt } from './follow.ts'
 
@@ -116,14 +115,6 @@ function partsOf(comments: readonly string[]): Part[] {
 export function byTrace(world: World, listing: Tracer, flow: Flow): Told {
   const { verdict, causes } = trace(listing, placed(flow, placeIn(world, flow)))
   return { verdict: verdict === 'accept' ? 'allow' : 'deny', parts: partsOf(causes) }
-}
-
-/** What nft itself makes of our print, in a namespace of its own. */
-export function printedTable(netns: string, text: string): Tracer {
-  const nft = (args: readonly string[], input = ''): string =>
-    execFileSync('ip', ['netns', 'exec', netns, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })
-  nft(['-f', '-'], `flush ruleset\n${text}`)
-  return tracer(nft(['-j', '-n', 'list', 'ruleset']))
 }
 
 export const sameTold = (a: Told, b: Told): boolean => JSON.stringify(a) === JSON.stringify(b)

@@ -1,4 +1,5 @@
 // The columns of `get`, kind by kind: the headings, and what stands under them. Calico's kinds have calicoctl's columns.
+import { DEFAULT_AS } from '../../core/base/register.ts'
 import { prefixBase } from '../../core/net/prefix.ts'
 import { clusterPeerText, selectorText } from '../../core/oracle/kubernetes-words.ts'
 import { podNetworks } from '../../core/resources/derive.ts'
@@ -63,7 +64,7 @@ function asNumber({ spec }: ResourceOf<'Node'>, snapshot: Snapshot): string {
   const own = spec.bgp?.asNumber
   if (own !== undefined) return String(own)
   const config = find(snapshot, 'BGPConfiguration', { name: 'default' })
-  return `(${config?.spec.asNumber ?? 64512})`
+  return `(${config?.spec.asNumber ?? DEFAULT_AS})`
 }
 
 /** As kubectl shows them: `<none>` for what is not there. */

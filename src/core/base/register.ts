@@ -5,8 +5,6 @@
 export const NFT_TABLE = 'gingham'
 /** Tables (families ip and ip6) of programs that share the host's services among pods, beside us and before us. */
 export const SERVICE_PROXIES: readonly string[] = ['kube-proxy']
-/** Route protocol of routes that we own (Calico's Felix uses the same number; `ip route` prints it as 80). */
-export const ROUTE_PROTOCOL = 80
 /** Route protocol of the routes to local pods: RTPROT_BOOT, Calico's deviceRouteProtocol default. */
 export const POD_ROUTE_PROTOCOL = 3
 /** Prefix of pods' host interfaces unless FelixConfiguration interfacePrefix says otherwise. */

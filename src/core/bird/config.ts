@@ -1,5 +1,6 @@
 // What a node's BIRD shall do, as a value. BIRD 2 speaks both families in one process, so there is one configuration a node.
 // Rendering it (render.ts) is the only way in which it becomes text; nothing in here is trusted to be harmless text.
+import { DEFAULT_AS } from '../base/register.ts'
 import type { Addr } from '../net/addr.ts'
 import type { Prefix } from '../net/prefix.ts'
 
@@ -67,7 +68,7 @@ export type LogLevel = 'Trace' | 'Debug' | 'Info' | 'Warning' | 'Error' | 'Fatal
 
 /** What Calico's default BGPConfiguration amounts to; the rest depends on the node. */
 export const BIRD_DEFAULTS = {
-  localAs: 64512,
+  localAs: DEFAULT_AS,
   listenPort: 179,
   strictBind: false,
   borrowed: [],

@@ -71,10 +71,3 @@ export class OutcomeMaker {
     return outcome
   }
 }
-
-/** The outcome's cause if no condition is involved: then every packet of the class is decided alike. */
-export function plainCause(outcome: Outcome): Cause | undefined {
-  const last = outcome.steps.at(-1)!
-  const plain = outcome.steps.every(s => s.kind === 'staged' || s.when === undefined)
-  return last.kind === 'decide' && plain ? last.cause : undefined
-}

@@ -1,7 +1,7 @@
 // Selectors, ports and lists in plain words. A selector whose words could be misread is quoted as it was written: a text
 // that is always right is worth more than one that reads smoothly and is sometimes wrong.
 import { parseSelector } from '../selector/parse.ts'
-import { printSelector, type Selector } from '../selector/selector.ts'
+import type { Selector } from '../selector/selector.ts'
 
 /** `a`, `a and b`, `a, b and c`. */
 export function list(items: readonly string[], word = 'and'): string {
@@ -74,10 +74,4 @@ export function things(noun: string, selectorText: string | undefined): string {
   const said = parsed.ok ? clause(parsed.value) : undefined
   if (said === '') return `all ${noun}`
   return said === undefined ? `${noun} matching "${(selectorText ?? '').trim()}"` : `${noun} ${said}`
-}
-
-/** Whether two texts are the same selector. */
-export function sameSelector(a: string | undefined, b: string | undefined): boolean {
-  const [left, right] = [parseSelector(a ?? ''), parseSelector(b ?? '')]
-  return left.ok && right.ok ? printSelector(left.value) === printSelector(right.value) : a === b
 }

@@ -14,7 +14,6 @@ import type {
   Field,
   KeyPart,
   NftChain,
-  NftOp,
   NftSet,
   NftTable,
   Operand,
@@ -224,24 +223,4 @@ export function printChain({ name, base, rules, comment }: NftChain): string[] {
 /** A file for `nft -f`. */
 export function printTable({ family, name, sets, chains }: NftTable): string {
   return `${[`table ${family} ${name} {`, ...indent([...sets.flatMap(printSet), ...chains.flatMap(printChain)]), '}'].join('\n')}\n`
-}
-
-/** One line on what an operation does, for logs and plans. */
-export function printOp(op: NftOp): string {
-  switch (op.op) {
-    case 'add-table':
-    case 'delete-table':
-      return op.op
-    case 'add-set':
-      return `add ${op.set.value === undefined ? 'set' : 'map'} ${op.set.name} (${op.set.elements.length} elements)`
-    case 'add-elements':
-    case 'delete-elements':
-      return `${op.op === 'add-elements' ? 'add' : 'delete'} ${op.elements.length} elements of ${op.set.name}`
-    case 'add-chain':
-    case 'replace-rules':
-      return `${op.op === 'add-chain' ? 'add chain' : 'replace rules of'} ${op.chain.name} (${op.chain.rules.length} rules)`
-    case 'delete-set':
-    case 'delete-chain':
-      return `${op.op.replace('-', ' ')} ${op.name}`
-  }
 }

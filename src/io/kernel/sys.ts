@@ -140,14 +140,6 @@ export function getOption(fd: number, level: number, option: number): number {
   return new DataView(value.buffer).getInt32(0, true)
 }
 
-/** The address that the socket is bound to, as a sockaddr. */
-export function localAddress(fd: number): Uint8Array {
-  const from = new Uint8Array(128)
-  const size = Uint32Array.of(from.length)
-  call('getsockname', '', sys.SYS_getsockname!, fd, from, size)
-  return from.subarray(0, size[0])
-}
-
 /** `how`: 0 no more reads, 1 no more writes, 2 neither. */
 export const shutdown = (fd: number, how: 0 | 1 | 2): void => void call('shutdown', '', sys.SYS_shutdown!, fd, how)
 

@@ -184,7 +184,7 @@ static const struct { const char *name; int32_t number; } NUMBERS[] = {
     NUMBER(SYS_socket), NUMBER(SYS_bind), NUMBER(SYS_connect), NUMBER(SYS_listen), NUMBER(SYS_accept4),
     NUMBER(SYS_sendto), NUMBER(SYS_recvfrom), NUMBER(SYS_sendmsg), NUMBER(SYS_recvmsg), NUMBER(SYS_shutdown),
     NUMBER(SYS_sendmmsg), NUMBER(SYS_recvmmsg), NUMBER(SYS_sched_setaffinity),
-    NUMBER(SYS_setsockopt), NUMBER(SYS_getsockopt), NUMBER(SYS_getsockname), NUMBER(SYS_openat), NUMBER(SYS_close),
+    NUMBER(SYS_setsockopt), NUMBER(SYS_getsockopt), NUMBER(SYS_openat), NUMBER(SYS_close),
     NUMBER(SYS_read), NUMBER(SYS_write), NUMBER(SYS_ioctl), NUMBER(SYS_fcntl), NUMBER(SYS_mount), NUMBER(SYS_umount2),
     NUMBER(SYS_setns), NUMBER(SYS_unshare), NUMBER(SYS_flock), NUMBER(SYS_mmap), NUMBER(SYS_munmap), NUMBER(SYS_bpf),
     NUMBER(SYS_perf_event_open), NUMBER(SYS_pidfd_open), NUMBER(SYS_getpid)};
