@@ -11,9 +11,10 @@ import { prefix, prefixBase } from '../../src/core/net/prefix.ts'
 import { audit } from '../../src/io/ipam/audit.ts'
 import { openCollection } from '../../src/io/ipam/collection.ts'
 import { openIpam } from '../../src/io/ipam/ipam.ts'
-import { dyingStore, Killed, pools as smallPools, wrap } from '../../src/io/ipam/testing.ts'
+import { dyingStore, Killed, pools as smallPools } from '../../src/io/ipam/testing.ts'
 import { openMemory } from '../../src/io/store/memory.ts'
 import type { Store } from '../../src/io/store/store.ts'
+import { wrap } from '../../src/io/store/testing.ts'
 import { IpamWorld, podAttributes } from './ipam-world.ts'
 
 const NODES = ['node-a', 'node-b', 'node-c']

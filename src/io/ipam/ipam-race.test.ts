@@ -9,9 +9,10 @@ import { type Addr, addr } from '../../core/net/addr.ts'
 import { prefix } from '../../core/net/prefix.ts'
 import { openMemory } from '../store/memory.ts'
 import { type Store, StoreError } from '../store/store.ts'
+import { wrap } from '../store/testing.ts'
 import { audit } from './audit.ts'
 import { openIpam } from './ipam.ts'
-import { ask, assertNothingLeft, deps, dyingStore, ipamError, Killed, pools, wrap } from './testing.ts'
+import { ask, assertNothingLeft, deps, dyingStore, ipamError, Killed, pools } from './testing.ts'
 
 type Action =
   | { readonly kind: 'assign'; readonly num4: number; readonly num6: number; readonly dies: number }

@@ -5,6 +5,7 @@ import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { prefix } from '../../core/net/prefix.ts'
 import { openMemory } from '../store/memory.ts'
 import type { Store } from '../store/store.ts'
+import { wrap } from '../store/testing.ts'
 import { audit } from './audit.ts'
 import { type AutoAssignRequest, openIpam } from './ipam.ts'
 
@@ -68,13 +69,3 @@ export function dyingStore(store: Store, writes: number, applies: boolean): Stor
     delete: dying((...args) => store.delete(...args)),
   }
 }
-
-export const wrap = (store: Store): Store => ({
-  get: key => store.get(key),
-  list: prefix => store.list(prefix),
-  put: (...args) => store.put(...args),
-  delete: (...args) => store.delete(...args),
-  watch: (...args) => store.watch(...args),
-  compact: revision => store.compact(revision),
-  close: () => store.close(),
-})

@@ -6,6 +6,7 @@ import { CachedStore } from './cached.ts'
 import { collect, printEvent, storeConformance } from './conformance.ts'
 import { openMemory } from './memory.ts'
 import type { Store } from './store.ts'
+import { wrap } from './testing.ts'
 
 storeConformance('cached', () => ({ store: new CachedStore(openMemory(), ['/']), done: () => {} }))
 storeConformance('cached in part', () => ({ store: new CachedStore(openMemory(), ['/a/', '/x/']), done: () => {} }))
@@ -96,19 +97,9 @@ describe('a cached store', () => {
     const inner = openMemory()
     let fail = true
     const list: Store['list'] = prefix => (fail ? Promise.reject(new Error('away')) : inner.list(prefix))
-    const store = new CachedStore({ ...methods(inner), list }, ['/b/'])
+    const store = new CachedStore({ ...wrap(inner), list }, ['/b/'])
     await assert.rejects(store.get('/b/1'), /away/)
     fail = false
     assert.equal(await store.get('/b/1'), undefined)
   })
-})
-
-const methods = (store: Store): Store => ({
-  get: key => store.get(key),
-  list: prefix => store.list(prefix),
-  put: (key, value, condition) => store.put(key, value, condition),
-  delete: (key, condition) => store.delete(key, condition),
-  watch: (prefix, after, handlers) => store.watch(prefix, after, handlers),
-  compact: revision => store.compact(revision),
-  close: () => store.close(),
 })

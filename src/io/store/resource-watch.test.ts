@@ -8,6 +8,7 @@ import type { Resource } from '../../core/resources/resource.ts'
 import { openMemory } from './memory.ts'
 import { type ResourceHandlers, readSnapshot, type WatchAllOptions, watchAll } from './resource-watch.ts'
 import { type Store, StoreError } from './store.ts'
+import { wrap } from './testing.ts'
 
 const PREFIX = '/calico/resources/v3/projectcalico.org/'
 const KEY = `${PREFIX}globalnetworksets/`
@@ -108,7 +109,7 @@ test('after compaction the list is read anew and the difference told', async () 
   let end: (() => void) | undefined
   let live = true
   const store: Store = {
-    ...bind(inner),
+    ...wrap(inner),
     watch: (prefix, after, handlers) => {
       end = () => handlers.closed(new StoreError('compacted', 'gone'))
       return live ? inner.watch(prefix, after, handlers) : { close: () => {} }
@@ -134,23 +135,13 @@ test('after compaction the list is read anew and the difference told', async () 
   watch.close()
 })
 
-const bind = (store: Store): Store => ({
-  get: key => store.get(key),
-  list: prefix => store.list(prefix),
-  put: (key, value, condition) => store.put(key, value, condition),
-  delete: (key, condition) => store.delete(key, condition),
-  watch: (prefix, after, handlers) => store.watch(prefix, after, handlers),
-  compact: revision => store.compact(revision),
-  close: () => store.close(),
-})
-
 test('a store that is away is tried again', async () => {
   const inner = openMemory()
   await inner.put(`${KEY}a`, text('a'))
   let failures = 2
   const errors: unknown[] = []
   const store: Store = {
-    ...bind(inner),
+    ...wrap(inner),
     list: prefix => (failures-- > 0 ? Promise.reject(new StoreError('unavailable', 'away')) : inner.list(prefix)),
   }
   const done = Promise.withResolvers<void>()
