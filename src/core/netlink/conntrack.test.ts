@@ -1,9 +1,9 @@
 // Connections as bytes: a request written out by hand from linux/netfilter/nfnetlink_conntrack.h, and decoding of anything.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import { assertOnlyDecodeErrors } from '../../../test/support/damage.ts'
 import { addr } from '../net/addr.ts'
-import { DecodeError, Reader, Writer } from './bytes.ts'
+import { Reader, Writer } from './bytes.ts'
 import { type Connection, decodeConnection, encodeDeleteConnection, encodeGetConnections } from './conntrack.ts'
 
 const bytesOf = (write: (w: Writer) => void): Uint8Array => {
@@ -49,21 +49,5 @@ test('a connection is read, and deleted by what it was at first and its number',
 
 test('what is cut short or is no connection is a DecodeError', () => {
   const told = fromHex(`0200000034000180${IP}${UDP}34000280${ANSWER_IP}${ANSWER_UDP}08000c0001020304`)
-  const decode = (bytes: Uint8Array): void => {
-    try {
-      decodeConnection(new Reader(bytes))
-    } catch (error) {
-      assert.ok(error instanceof DecodeError, String(error))
-    }
-  }
-  for (let length = 0; length < told.length; length++)
-    assert.throws(() => decodeConnection(new Reader(told.slice(0, length))), DecodeError)
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), decode))
-  fc.assert(
-    fc.property(fc.nat(told.length - 1), fc.nat(255), (at, value) => {
-      const damaged = Uint8Array.from(told)
-      damaged[at] = value
-      decode(damaged)
-    }),
-  )
+  assertOnlyDecodeErrors(decodeConnection, told)
 })
