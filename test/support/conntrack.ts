@@ -1,5 +1,5 @@
 // Forgets every connection of a namespace: a generator of new flows would fill the table of 262,144 in a second or two.
-import { putGenHeader } from '../../src/core/nft/nfnetlink.ts'
+import { putGenHeader } from '../../src/core/netlink/nfgenmsg.ts'
 import { NETLINK, NetlinkSocket } from '../../src/io/kernel/netlink-socket.ts'
 
 /** NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_DELETE (linux/netfilter/nfnetlink_conntrack.h): without a tuple, all. */

@@ -2,8 +2,9 @@
 // proof's thread reads, the thread that writes compares with what it wrote, and neither sends the other a table.
 import { eachAttribute, text } from '../../core/netlink/attributes.ts'
 import { Reader } from '../../core/netlink/bytes.ts'
+import { takeGenHeader } from '../../core/netlink/nfgenmsg.ts'
 import { TableDump } from '../../core/nft/decode.ts'
-import { NFPROTO_INET, takeGenHeader } from '../../core/nft/nfnetlink.ts'
+import { NFPROTO_INET } from '../../core/nft/nfnetlink.ts'
 import type { NftOp } from '../../core/nft/objects.ts'
 import { sumsOf, type TableState, tableState, tableSums } from '../../core/nft/table-state.ts'
 import type { RawRuleset } from '../../core/proof/raw.ts'

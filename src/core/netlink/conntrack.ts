@@ -3,6 +3,7 @@
 import { type Addr, type Family, familyOf } from '../net/addr.ts'
 import { type AttributeTable, attributes, be16, be32, u8, type Values } from './attributes.ts'
 import { DecodeError, type Reader, type Writer } from './bytes.ts'
+import { putGenHeader, takeGenHeader } from './nfgenmsg.ts'
 import { address, afOf } from './rtnetlink.ts'
 
 const SUBSYSTEM = 1 << 8
@@ -51,21 +52,15 @@ export const involves = ({ original, reply }: Connection, addresses: ReadonlySet
 
 const AF_UNSPEC = 0
 
-/** struct nfgenmsg */
-function putHeader(w: Writer, family: Family | undefined): void {
-  w.u8(family === undefined ? AF_UNSPEC : afOf(family))
-  w.u8(0)
-  w.be16(0)
-}
-
 /** Body of CT.GET with DUMP: all connections of a family, or of both. */
-export const encodeGetConnections = (w: Writer, family?: Family): void => putHeader(w, family)
+export const encodeGetConnections = (w: Writer, family?: Family): void =>
+  putGenHeader(w, family === undefined ? AF_UNSPEC : afOf(family))
 
 /** Body of CT.DELETE: this entry, and no later one of the same tuple. */
 export function encodeDeleteConnection(w: Writer, { original, id, zone }: Connection): void {
   const { src, dst, protocol, zone: tupleZone } = original
   const family = familyOf(src)
-  putHeader(w, family)
+  putGenHeader(w, afOf(family))
   const ip = { [`src${family}`]: src, [`dst${family}`]: dst }
   ENTRY.encode(w, { original: { ip, protocol, zone: tupleZone }, id, zone })
 }
@@ -73,7 +68,7 @@ export function encodeDeleteConnection(w: Writer, { original, id, zone }: Connec
 /** Body of a CT.NEW message; throws a DecodeError if it is no whole connection. */
 export function decodeConnection(r: Reader): Connection {
   const at = r.at
-  r.take(4)
+  takeGenHeader(r)
   const { original, reply, id, zone } = ENTRY.decode(r)
   if (id === undefined) throw new DecodeError('a connection without a number', at)
   return { original: tuple(original, at), reply: tuple(reply, at), id, zone }

@@ -2,11 +2,13 @@
 // to bind one, and what then comes, a message for each packet.
 import { attributes, be16, be32, bytes, type Codec, text } from './attributes.ts'
 import { DecodeError, type Reader, type Writer } from './bytes.ts'
+import { putGenHeader, takeGenHeader } from './nfgenmsg.ts'
 
 const SUBSYSTEM = 4 << 8
 /** Message types, with the subsystem's number as headers have it. */
 export const NFLOG = { PACKET: SUBSYSTEM, CONFIG: SUBSYSTEM | 1 } as const
 
+const AF_UNSPEC = 0
 const BIND = 1
 const COPY_PACKET = 2
 /** Each message carries its number. */
@@ -46,10 +48,7 @@ export type LogBinding = {
 
 /** Body of NFLOG.CONFIG: the socket that sends it gets the group's packets, until it is closed. EPERM: another has them. */
 export function encodeBindLog(w: Writer, { group, range, threshold, timeout }: LogBinding): void {
-  // struct nfgenmsg: family, version, group.
-  w.u8(0)
-  w.u8(0)
-  w.be16(group)
+  putGenHeader(w, AF_UNSPEC, group)
   CONFIG.encode(w, {
     command: BIND,
     mode: { range, copy: COPY_PACKET },
@@ -90,8 +89,7 @@ const NOTHING = new Uint8Array(0)
 /** Body of an NFLOG.PACKET message; throws a DecodeError. */
 export function decodeLoggedPacket(r: Reader): LoggedPacket {
   const at = r.at
-  r.take(2)
-  const group = r.be16()
+  const { resource: group } = takeGenHeader(r)
   const found = PACKET.decode(r)
   if (found.payload === undefined) throw new DecodeError('a logged packet without the packet', at)
   const { mark = 0, inIndex = 0, outIndex = 0, prefix = '', number, linkHeader = NOTHING, payload } = found

@@ -4,6 +4,7 @@
 import { putAttribute, text } from '../netlink/attributes.ts'
 import { u16At, Writer } from '../netlink/bytes.ts'
 import { NLM_F, putMessage } from '../netlink/message.ts'
+import { putGenHeader } from '../netlink/nfgenmsg.ts'
 import { type AnonymousSet, compile, type FindSet } from './compile.ts'
 import { isPipapo, putElement, type Shape } from './elements.ts'
 import { EncodeError } from './encode-error.ts'
@@ -18,7 +19,6 @@ import {
   type NftMessage,
   nftType,
   POLICIES,
-  putGenHeader,
   RULE,
   SET,
   SET_FLAGS,

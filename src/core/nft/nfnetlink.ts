@@ -1,7 +1,6 @@
 // Numbers and attribute tables of nftables' own messages (linux/netfilter/nf_tables.h): tables, chains, sets, rules.
 // The tables are strict where reading must be complete, and name what the kernel adds for its own account.
 import { attributes, be32, be64, bytes, list, text } from '../netlink/attributes.ts'
-import type { Reader, Writer } from '../netlink/bytes.ts'
 import { expressionList } from './expressions.ts'
 
 const SUBSYSTEM = 10 << 8
@@ -46,20 +45,6 @@ export const SET_FLAGS = {
 export const TABLE_FLAGS = { DORMANT: 1, OWNER: 2, PERSIST: 4 } as const
 export const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const
 export const POLICIES = ['drop', 'accept'] as const
-
-/** struct nfgenmsg. `resource` is the subsystem in a batch's ends, else 0. */
-export function putGenHeader(w: Writer, family: number, resource = 0): void {
-  w.u8(family)
-  w.u8(0)
-  w.be16(resource)
-}
-
-/** Reads the header; the resource of an answer is the low half of the ruleset's generation. */
-export function takeGenHeader(r: Reader): { family: number; generation: number } {
-  const family = r.u8()
-  r.u8()
-  return { family, generation: r.be16() }
-}
 
 /** The beginning or end of a batch; with a generation, the batch fails (ERESTART) if the ruleset has another one. */
 export const batchGeneration = attributes({ generation: [1, be32] })

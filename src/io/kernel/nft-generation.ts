@@ -1,6 +1,7 @@
 // The number of a ruleset's present state: every transaction, of anybody's, changes it. Who reads a ruleset in several dumps
 // asks before and after.
-import { GENERATION, nftType, putGenHeader, takeGenHeader } from '../../core/nft/nfnetlink.ts'
+import { putGenHeader, takeGenHeader } from '../../core/netlink/nfgenmsg.ts'
+import { GENERATION, nftType } from '../../core/nft/nfnetlink.ts'
 import { ERRNO, KernelError } from './kernel-error.ts'
 import type { NetlinkSocket } from './netlink-socket.ts'
 

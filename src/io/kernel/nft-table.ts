@@ -4,18 +4,11 @@
 import { eachAttribute, putAttribute, text } from '../../core/netlink/attributes.ts'
 import type { Reader, Writer } from '../../core/netlink/bytes.ts'
 import type { Message } from '../../core/netlink/message.ts'
+import { putGenHeader, takeGenHeader } from '../../core/netlink/nfgenmsg.ts'
 import { TableDump } from '../../core/nft/decode.ts'
 import { type BatchTable, encodeBatch } from '../../core/nft/encode.ts'
 import { EXPRESSIONS } from '../../core/nft/expressions.ts'
-import {
-  GENERATION,
-  NFNLGRP_NFTABLES,
-  NFPROTO_INET,
-  type NftMessage,
-  nftType,
-  putGenHeader,
-  takeGenHeader,
-} from '../../core/nft/nfnetlink.ts'
+import { GENERATION, NFNLGRP_NFTABLES, NFPROTO_INET, type NftMessage, nftType } from '../../core/nft/nfnetlink.ts'
 import type { NftOp, NftTable } from '../../core/nft/objects.ts'
 import { ERRNO, KernelError } from './kernel-error.ts'
 import { ackError, NETLINK, NetlinkSocket, subscribe } from './netlink-socket.ts'
@@ -95,7 +88,7 @@ export class NftConnection {
     const dump = new TableDump(name)
     let still = true
     const each = (take: (body: Reader) => void) => (m: Message) => {
-      if (takeGenHeader(m.body).generation !== (generation & 0xffff)) still = false
+      if (takeGenHeader(m.body).resource !== (generation & 0xffff)) still = false
       take(m.body)
     }
     const table = (w: Writer) => {

@@ -4,7 +4,8 @@
 import { eachAttribute, putAttribute, text } from '../../core/netlink/attributes.ts'
 import { Reader, type Writer } from '../../core/netlink/bytes.ts'
 import type { Message } from '../../core/netlink/message.ts'
-import { type NftMessage, nftType, putGenHeader, takeGenHeader } from '../../core/nft/nfnetlink.ts'
+import { putGenHeader, takeGenHeader } from '../../core/netlink/nfgenmsg.ts'
+import { type NftMessage, nftType } from '../../core/nft/nfnetlink.ts'
 import type { RawRuleset } from '../../core/proof/raw.ts'
 import { ERRNO, KernelError } from './kernel-error.ts'
 import { NETLINK, NetlinkSocket } from './netlink-socket.ts'
@@ -48,7 +49,7 @@ export class RawRulesetReader {
     const dump = (op: string, type: NftMessage, body: (w: Writer) => void): Uint8Array[] =>
       this.#socket.dump({ op, type: nftType(type), body }, (m: Message) => {
         const bytes = m.body.bytes.slice(m.body.at, m.body.end)
-        if (takeGenHeader(m.body).generation !== (generation & 0xffff)) still = false
+        if (takeGenHeader(m.body).resource !== (generation & 0xffff)) still = false
         return bytes
       })
     const all = (w: Writer): void => putGenHeader(w, UNSPEC)
