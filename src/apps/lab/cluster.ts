@@ -4,6 +4,8 @@ import { request } from 'node:http'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { RESOURCE_PREFIXES } from '../../io/store/resource-watch.ts'
+import type { Store } from '../../io/store/store.ts'
 import { type Part, startPart } from './part.ts'
 import { NODES, names } from './plan.ts'
 import type { RunFolder } from './run-folder.ts'
@@ -112,4 +114,11 @@ export async function waitForAgents(
     }
     await delay(50)
   }
+}
+
+/** Waits until every node's kernel enforces what the datastore holds now. */
+export async function waitUntilEnforced(store: Store, agents: AgentSockets): Promise<void> {
+  const lists = await Promise.all(RESOURCE_PREFIXES.map(prefix => store.list(prefix)))
+  const revision = Math.max(...lists.flatMap(l => l.entries.map(e => e.modRevision)))
+  await waitForAgents(agents, `revision ${revision} is enforced`, s => s.dataplane.programmedRevision >= revision)
 }

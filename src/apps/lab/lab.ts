@@ -6,7 +6,7 @@ import { derived } from '../../core/resources/derive.ts'
 import { ofKind, type Snapshot } from '../../core/resources/resource.ts'
 import type { Bird } from '../../io/bird/bird.ts'
 import { openEmbedded } from '../../io/store/embedded.ts'
-import { RESOURCE_PREFIXES, readSnapshot } from '../../io/store/resource-watch.ts'
+import { readSnapshot } from '../../io/store/resource-watch.ts'
 import type { Store } from '../../io/store/store.ts'
 import {
   agentSocket,
@@ -17,6 +17,7 @@ import {
   startAgent,
   startDatastore,
   waitForAgents,
+  waitUntilEnforced,
 } from './cluster.ts'
 import { example, ginghamOk, ROOT, type Said } from './commands.ts'
 import type { Probe } from './matrix.ts'
@@ -134,14 +135,8 @@ export class Lab {
   }
 
   /** Waits until every node's kernel enforces what the datastore holds now. */
-  async settled(): Promise<void> {
-    const lists = await Promise.all(RESOURCE_PREFIXES.map(prefix => this.store.list(prefix)))
-    const revision = Math.max(...lists.flatMap(l => l.entries.map(e => e.modRevision)))
-    await waitForAgents(
-      agentSockets(this.run),
-      `revision ${revision} is enforced`,
-      s => s.dataplane.programmedRevision >= revision,
-    )
+  settled(): Promise<void> {
+    return waitUntilEnforced(this.store, agentSockets(this.run))
   }
 
   /** Runs `bin/gingham` with a file and waits until every node enforces the outcome. */

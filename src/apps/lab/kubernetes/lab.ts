@@ -11,10 +11,10 @@ import { derived } from '../../../core/resources/derive.ts'
 import type { Snapshot } from '../../../core/resources/resource.ts'
 import type { Bird } from '../../../io/bird/bird.ts'
 import { KubernetesStore } from '../../../io/store/kubernetes/store.ts'
-import { RESOURCE_PREFIXES, readSnapshot } from '../../../io/store/resource-watch.ts'
+import { readSnapshot } from '../../../io/store/resource-watch.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { processesOfPod } from '../cgroups.ts'
-import { type AgentSockets, readCounters, waitForAgents } from '../cluster.ts'
+import { type AgentSockets, readCounters, waitForAgents, waitUntilEnforced } from '../cluster.ts'
 import { example, ROOT } from '../commands.ts'
 import type { Probe } from '../matrix.ts'
 import type { LabOptions } from '../options.ts'
@@ -208,13 +208,7 @@ export class KubernetesLab {
 
   /** Waits until every node's kernel enforces what the cluster holds now. */
   async settled(): Promise<void> {
-    const lists = await Promise.all(RESOURCE_PREFIXES.map(prefix => this.store.list(prefix)))
-    const revision = Math.max(...lists.flatMap(l => l.entries.map(e => e.modRevision)))
-    await waitForAgents(
-      this.agents,
-      `revision ${revision} is enforced`,
-      s => s.dataplane.programmedRevision >= revision,
-    )
+    await waitUntilEnforced(this.store, this.agents)
     // Each kind is watched by itself: the last word of one says nothing of another that is on its way.
     await delay(STRAGGLERS_MS)
   }
