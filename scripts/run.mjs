@@ -1,6 +1,6 @@
 // What the scripts share: where the project is, the search path of everything they start, and how they fail.
 // Plain JavaScript for the system's Node (18 or later): it runs before Node 26 is installed.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -44,6 +44,18 @@ export function run(program, args, options = {}) {
   const output = `${result.stdout ?? ''}${result.stderr ?? ''}`
   if (result.error) return { code: 127, output: String(result.error.message) }
   return { code: result.status ?? 128, output }
+}
+
+/** Runs a TypeScript program under the packaged Node with the terminal and the signals passed through; gives its exit code. */
+export function runInForeground(file, args) {
+  const child = spawn(NODE, [file, ...args], { cwd: ROOT, env: ENVIRONMENT, stdio: 'inherit' })
+  // A terminal sends Ctrl-C to both processes; this one only stays until the other has cleaned up and ended.
+  process.on('SIGINT', () => {})
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 1)))
+  })
 }
 
 /** The last lines of a program's output, indented, for an error that has to show it. */
