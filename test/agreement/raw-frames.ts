@@ -2,6 +2,7 @@
 // bytes of the last frame tell which flow it was. Transport checksums are wrong or none: the lab's node does not look.
 import { toBytes } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
+import { checksum, macBytes } from '../support/frames.ts'
 import { type Flow, icmpOf } from './flow.ts'
 
 const ETHERNET = 14
@@ -17,15 +18,6 @@ const MARK_BYTES = 8
 const CUT = { 4: 16, 6: 24 } as const
 /** Of a header that is too short for its protocol. */
 const SHORT = 2
-
-const macBytes = (mac: string): number[] => mac.split(':').map(part => Number.parseInt(part, 16))
-
-function checksum(view: DataView, at: number, length: number): number {
-  let sum = 0
-  for (let i = 0; i < length; i += 2) sum += view.getUint16(at + i)
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
-  return ~sum & 0xffff
-}
 
 /** What a protocol's header holds besides ports, by offset; SCTP's is one INIT chunk, of which our mark is a parameter. */
 type Header = {

@@ -29,9 +29,10 @@ export const SPORT_AT = ETHERNET + IP
 /** Offset of the payload, by protocol. */
 export const PAYLOAD_AT = { [UDP]: SPORT_AT + 8, [TCP]: SPORT_AT + 20 } as const
 
-const macBytes = (mac: string): number[] => mac.split(':').map(part => Number.parseInt(part, 16))
+export const macBytes = (mac: string): number[] => mac.split(':').map(part => Number.parseInt(part, 16))
 
-function checksum(view: DataView, at: number, length: number): number {
+/** The Internet checksum (RFC 1071) of an even number of bytes. */
+export function checksum(view: DataView, at: number, length: number): number {
   let sum = 0
   for (let i = 0; i < length; i += 2) sum += view.getUint16(at + i)
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
