@@ -1,7 +1,6 @@
 // An agent that starts on a table of an earlier one, and whose datastore is away: the table stays as it is, and what somebody
 // does to it meanwhile is put right to what was found, never to nothing.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import pino from 'pino'
@@ -9,21 +8,18 @@ import { PolicyDataplane } from '../../src/apps/agent/dataplane.ts'
 import { Metrics } from '../../src/apps/agent/metrics.ts'
 import { type TableState, tableState } from '../../src/core/nft/table-state.ts'
 import { derived } from '../../src/core/resources/derive.ts'
-import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { cluster } from '../agreement/cluster.ts'
+import { netnsOfFile, nftIn } from './netns.ts'
 
 const NETNS = `gingham-at-${process.pid}`
 let nft: NftConnection
 
+const path = netnsOfFile(NETNS)
 before(() => {
-  execFileSync('ip', ['netns', 'add', NETNS])
-  nft = openNft(namedNetns(NETNS))
+  nft = openNft(path)
 })
-after(() => {
-  nft?.close()
-  execFileSync('ip', ['netns', 'del', NETNS])
-})
+after(() => nft?.close())
 
 const agent = (): PolicyDataplane =>
   new PolicyDataplane({
@@ -34,7 +30,7 @@ const plain = (state: TableState) => ({
   sets: [...state.sets].map(([name, { elements }]) => [name, [...elements.keys()].sort()]).sort(),
   chains: [...state.chains].map(([name, { body }]) => [name, body]).sort(),
 })
-const nftTool = (...args: string[]): void => void execFileSync('ip', ['netns', 'exec', NETNS, 'nft', ...args])
+const nftTool = (...args: string[]): string => nftIn(NETNS, args)
 
 test('what somebody does to an adopted table before the resources are known is undone', () => {
   const [snapshot] = fc.sample(cluster, { numRuns: 1, seed: 7 })

@@ -1,6 +1,6 @@
 // Network namespaces for tests: names of our own process, removed when the test ends, however it ends.
 import { execFileSync } from 'node:child_process'
-import type { TestContext } from 'node:test'
+import { after, before, type TestContext } from 'node:test'
 import { namedNetns } from '../../src/io/kernel/netns.ts'
 
 let count = 0
@@ -18,3 +18,14 @@ export function freshNetns(t: Pick<TestContext, 'after'>): { name: string; path:
 export function runIn(netns: string, command: string, ...args: string[]): string {
   return execFileSync('ip', ['netns', 'exec', netns, command, ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
 }
+
+/** A namespace for all tests of the file that calls this before its own hooks: removed after the last. Gives its path. */
+export function netnsOfFile(name: string): string {
+  before(() => execFileSync('ip', ['netns', 'add', name]))
+  after(() => execFileSync('ip', ['netns', 'del', name]))
+  return namedNetns(name)
+}
+
+/** Runs nft inside with an input and returns its output; throws with its standard error. */
+export const nftIn = (netns: string, args: readonly string[], input = ''): string =>
+  execFileSync('ip', ['netns', 'exec', netns, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })

@@ -1,7 +1,7 @@
 // A group past its budget: ten thousand rules about a port each for everybody, and as many about single peers. Their
 // product, a hundred million elements, fits into no kernel; cut into parts it does, and decides as the oracle does.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import { Calculator } from '../../src/core/calc/calculator.ts'
 import { Classifier } from '../../src/core/classify/classifier.ts'
@@ -14,8 +14,8 @@ import { TableTracker } from '../../src/core/render/nft/tracker.ts'
 import { printCause } from '../../src/core/resources/cause.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import { decodeResource, type Resource, snapshotOf } from '../../src/core/resources/resource.ts'
-import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
+import { netnsOfFile } from './netns.ts'
 import { trace, tracer } from './proof-trace.ts'
 
 const NETNS = `gingham-budget-${process.pid}`
@@ -24,14 +24,11 @@ const RULES_OF_A_POLICY = 1000
 const V3 = 'projectcalico.org/v3'
 let nft: NftConnection
 
+const path = netnsOfFile(NETNS)
 before(() => {
-  execFileSync('ip', ['netns', 'add', NETNS])
-  nft = openNft(namedNetns(NETNS))
+  nft = openNft(path)
 })
-after(() => {
-  nft?.close()
-  execFileSync('ip', ['netns', 'del', NETNS])
-})
+after(() => nft?.close())
 
 function make(document: object): Resource {
   const decoded = decodeResource(document)

@@ -1,7 +1,6 @@
 // The policy tables of random clusters in a real kernel: accepted, read back equal, a restart onto them writes nothing, and
 // a change from one cluster to any other arrives at exactly the other's table.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
@@ -13,21 +12,18 @@ import { planUpdate, removeStale } from '../../src/core/render/nft/plan.ts'
 import { policyTable } from '../../src/core/render/nft/table.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
-import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { cluster, HOST_INTERFACES } from '../agreement/cluster.ts'
+import { netnsOfFile, nftIn } from './netns.ts'
 
 const NETNS = `gingham-pt-${process.pid}`
 let nft: NftConnection
 
+const path = netnsOfFile(NETNS)
 before(() => {
-  execFileSync('ip', ['netns', 'add', NETNS])
-  nft = openNft(namedNetns(NETNS))
+  nft = openNft(path)
 })
-after(() => {
-  nft?.close()
-  execFileSync('ip', ['netns', 'del', NETNS])
-})
+after(() => nft?.close())
 
 const render = (snapshot: Snapshot): NftTable =>
   canonicalTable(policyTable(classify(computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0')))))
@@ -68,7 +64,7 @@ test('every cluster’s table is accepted, read back equal, and adopted without 
     { numRuns: 60 },
   )
   console.log(`# ${objects} kernel objects compared`)
-  const listing = execFileSync('ip', ['netns', 'exec', NETNS, 'nft', 'list', 'ruleset'], { encoding: 'utf8' })
+  const listing = nftIn(NETNS, ['list', 'ruleset'])
   assert.match(listing, /table inet gingham/)
 })
 
@@ -77,10 +73,8 @@ test('nft reads the print of a cluster’s table back to the same table', () => 
   nft.deleteTable('gingham')
   const table = render(snapshot!)
   write(tableState(undefined), table)
-  const run = (input: string, ...args: string[]) =>
-    execFileSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input })
-  const listing = run('', 'list', 'table', 'inet', 'gingham')
+  const listing = nftIn(NETNS, ['list', 'table', 'inet', 'gingham'])
   nft.deleteTable('gingham')
-  run(listing, '-f', '-')
+  nftIn(NETNS, ['-f', '-'], listing)
   assert.deepEqual(plain(tableState(nft.readTable('gingham'))), plain(tableState(table)))
 })

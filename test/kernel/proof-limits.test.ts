@@ -1,11 +1,8 @@
 // What the proof says of rules that are not ours: understood where they can be, harmless where they are, and never green where
 // nobody can know. And of bytes that no kernel sends.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { computeIntent } from '../../src/core/calc/compute.ts'
-import type { Intent } from '../../src/core/calc/intent.ts'
 import { classify } from '../../src/core/classify/classify.ts'
 import { canonicalTable } from '../../src/core/nft/canonical.ts'
 import { tableState } from '../../src/core/nft/table-state.ts'
@@ -16,39 +13,29 @@ import { RawError, type RawRuleset } from '../../src/core/proof/raw.ts'
 import { walk } from '../../src/core/proof/walk.ts'
 import { planUpdate } from '../../src/core/render/nft/plan.ts'
 import { policyTable } from '../../src/core/render/nft/table.ts'
-import { derived } from '../../src/core/resources/derive.ts'
-import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
-import { cluster, packet } from '../agreement/cluster.ts'
+import { packet } from '../agreement/cluster.ts'
 import { dice, pick } from '../support/dice.ts'
+import { netnsOfFile, nftIn } from './netns.ts'
 import { trace, tracer } from './proof-trace.ts'
+import { type Outcome, outcomeOf, show, someIntent } from './proofs.ts'
 
 const NETNS = `gingham-limits-${process.pid}`
 let reader: RawRulesetReader
-const run = (args: readonly string[], input = ''): string =>
-  execFileSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })
+const run = (args: readonly string[], input?: string): string => nftIn(NETNS, args, input)
 
-/** A node of the cluster of a seed, with endpoints and some policy. */
-const intent: Intent = (() => {
-  for (let seed = 7; ; seed++) {
-    const found = computeIntent(derived(fc.sample(cluster, { numRuns: 1, seed })[0]!), 'node0')
-    if (found.endpoints.length > 2 && found.sets.size > 3) return found
-  }
-})()
+const intent = someIntent(7)
 
+const path = netnsOfFile(NETNS)
 before(() => {
-  execFileSync('ip', ['netns', 'add', NETNS])
-  reader = new RawRulesetReader(namedNetns(NETNS))
+  reader = new RawRulesetReader(path)
 })
-after(() => {
-  reader?.close()
-  execFileSync('ip', ['netns', 'del', NETNS])
-})
+after(() => reader?.close())
 
 function fresh(): void {
   run(['flush', 'ruleset'])
-  const nft = openNft(namedNetns(NETNS))
+  const nft = openNft(path)
   try {
     const table = canonicalTable(policyTable(classify(intent)))
     const plan = planUpdate(tableState(undefined), table)
@@ -58,7 +45,6 @@ function fresh(): void {
   }
 }
 const proveLive = (): Proof => prove(decodeRuleset(reader.read()), intent)
-const show = (p: Proof): string => [...p.differences.map(printDifference), ...p.notUnderstood].join('\n')
 
 const chain = (rules: string, hook = 'forward', policy = 'accept'): string =>
   `table inet foreign {\n set seen { type ipv4_addr; flags dynamic,timeout; timeout 1m; }\n chain c { type filter hook ${hook} priority 5; policy ${policy};\n${rules}\n }\n}\n`
@@ -67,7 +53,7 @@ const nat = (rule: string): string =>
   `table ip other {\n chain c { type nat hook postrouting priority 90; ${rule}\n }\n}\n`
 
 describe('rules of others', () => {
-  const cases: readonly { name: string; text: string; is: 'proved' | 'different' | 'not understood' }[] = [
+  const cases: readonly { name: string; text: string; is: Outcome }[] = [
     { name: 'a limit that only counts', text: chain('limit rate 1/second counter log'), is: 'proved' },
     { name: 'an accept that may or may not be', text: chain('ct mark 5 accept'), is: 'proved' },
     { name: 'a drop by an unknown mark of the connection', text: chain('ct mark 5 drop'), is: 'not understood' },
@@ -124,8 +110,7 @@ describe('rules of others', () => {
       fresh()
       run(['-f', '-'], text)
       const proof = proveLive()
-      const found = proof.proved ? 'proved' : proof.differences.length > 0 ? 'different' : 'not understood'
-      assert.equal(found, is, show(proof))
+      assert.equal(outcomeOf(proof), is, show(proof))
       for (const d of proof.differences) assert.ok(d.path.length > 0 || /asleep|gone/.test(name), printDifference(d))
     })
   }

@@ -1,23 +1,18 @@
 // The proof beside kube-proxy in its nftables mode: its services are understood (translated destinations, marks, masquerade,
 // refusals), policy is proved for what comes of them, and what is put into its tables against policy is found or told.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { computeIntent } from '../../src/core/calc/compute.ts'
 import type { Intent } from '../../src/core/calc/intent.ts'
 import { classify } from '../../src/core/classify/classify.ts'
 import { BUDGET } from '../../src/core/classify/split.ts'
 import { addr } from '../../src/core/net/addr.ts'
 import { prefix } from '../../src/core/net/prefix.ts'
 import { canonicalTable } from '../../src/core/nft/canonical.ts'
-import { printDifference } from '../../src/core/proof/difference.ts'
 import { decodeRuleset } from '../../src/core/proof/model.ts'
 import { type Proof, prove } from '../../src/core/proof/prove.ts'
 import { walk } from '../../src/core/proof/walk.ts'
 import { policyTable } from '../../src/core/render/nft/table.ts'
-import { derived } from '../../src/core/resources/derive.ts'
-import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
 import { cluster } from '../agreement/cluster.ts'
@@ -30,39 +25,30 @@ import { RealPackets } from '../agreement/real-packets.ts'
 import { dice, pick } from '../support/dice.ts'
 import { loadTable } from '../support/load-table.ts'
 import { type KubeProxySpec, type KubeService, kubeProxyTable } from './kube-proxy.ts'
+import { netnsOfFile, nftIn } from './netns.ts'
+import { type Outcome, outcomeOf, show, someIntent } from './proofs.ts'
 
 const NETNS = `gingham-services-${process.pid}`
 const POOLS = ['10.1.0.0/16', 'fd00:1::/32'].map(prefix)
 let reader: RawRulesetReader
-const nft = (args: readonly string[], input = ''): string =>
-  execFileSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })
+const nft = (args: readonly string[], input?: string): string => nftIn(NETNS, args, input)
 
-/** A node of the cluster of a seed, with endpoints and some policy. */
-function intentOf(first: number): Intent {
-  for (let seed = first; ; seed++) {
-    const found = computeIntent(derived(fc.sample(cluster, { numRuns: 1, seed })[0]!), 'node0')
-    if (found.endpoints.length > 2 && found.sets.size > 3) return { ...found, allPools: POOLS, masqueradePools: POOLS }
-  }
-}
+const intentOf = (first: number): Intent => ({ ...someIntent(first), allPools: POOLS, masqueradePools: POOLS })
 const intent = intentOf(7)
 
+const path = netnsOfFile(NETNS)
 before(() => {
-  execFileSync('ip', ['netns', 'add', NETNS])
-  reader = new RawRulesetReader(namedNetns(NETNS))
+  reader = new RawRulesetReader(path)
 })
-after(() => {
-  reader?.close()
-  execFileSync('ip', ['netns', 'del', NETNS])
-})
+after(() => reader?.close())
 
 function load(of: Intent, ...texts: readonly string[]): void {
   nft(['flush', 'ruleset'])
-  using connection = openNft(namedNetns(NETNS))
+  using connection = openNft(path)
   loadTable(connection, canonicalTable(policyTable(classify(of))))
   nft(['-f', '-'], texts.join('\n'))
 }
 const proveLive = (of: Intent): Proof => prove(decodeRuleset(reader.read()), of)
-const show = (p: Proof): string => [...p.differences.map(printDifference), ...p.notUnderstood].join('\n')
 
 const SERVICES: readonly KubeService[] = [
   {
@@ -168,7 +154,7 @@ describe('beside kube-proxy', () => {
   })
 
   const inFilter = (rule: string): string => `add rule ip kube-proxy filter-forward ${rule}\n`
-  const edits: readonly { name: string; text: string; is: 'proved' | 'different' | 'not understood' }[] = [
+  const edits: readonly { name: string; text: string; is: Outcome }[] = [
     { name: 'a drop of what goes to a pod', text: inFilter('ip daddr 10.1.0.1 drop'), is: 'different' },
     { name: 'a drop of what a pod sends to a pod', text: inFilter('ip saddr 10.1.2.1 drop'), is: 'different' },
     { name: 'a drop of a translated service', text: inFilter('tcp dport 8080 reject'), is: 'different' },
@@ -199,8 +185,7 @@ describe('beside kube-proxy', () => {
     it(`${name}: ${is}`, () => {
       load(intent, ...BOTH, text)
       const proof = proveLive(intent)
-      const found = proof.proved ? 'proved' : proof.differences.length > 0 ? 'different' : 'not understood'
-      assert.equal(found, is, show(proof))
+      assert.equal(outcomeOf(proof), is, show(proof))
     })
   }
 })

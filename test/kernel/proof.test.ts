@@ -2,7 +2,7 @@
 // that changes a verdict is found with a packet, and none that changes nothing is called wrong. Whether it does is decided
 // by a tracer of nft's own listing (proof-trace.ts), which shares nothing with the proof.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
@@ -18,28 +18,28 @@ import { type Proof, prove } from '../../src/core/proof/prove.ts'
 import { planUpdate } from '../../src/core/render/nft/plan.ts'
 import { policyTable } from '../../src/core/render/nft/table.ts'
 import { derived } from '../../src/core/resources/derive.ts'
-import { namedNetns } from '../../src/io/kernel/netns.ts'
 import { type NftConnection, openNft } from '../../src/io/kernel/nft-table.ts'
 import { RawRulesetReader } from '../../src/io/kernel/raw-ruleset.ts'
 import { cluster, HOST_INTERFACES } from '../agreement/cluster.ts'
 import { dice } from '../support/dice.ts'
+import { netnsOfFile } from './netns.ts'
 import { parseListing, randomEdit } from './proof-edits.ts'
 import { packetsOf, Values } from './proof-packets.ts'
 import { type Traced, trace, tracer } from './proof-trace.ts'
+import { show } from './proofs.ts'
 
 const NETNS = `gingham-proof-${process.pid}`
 let nft: NftConnection
 let reader: RawRulesetReader
 
+const path = netnsOfFile(NETNS)
 before(() => {
-  execFileSync('ip', ['netns', 'add', NETNS])
-  nft = openNft(namedNetns(NETNS))
-  reader = new RawRulesetReader(namedNetns(NETNS))
+  nft = openNft(path)
+  reader = new RawRulesetReader(path)
 })
 after(() => {
   nft?.close()
   reader?.close()
-  execFileSync('ip', ['netns', 'del', NETNS])
 })
 
 const failsafes = fc.subarray<Failsafe>([
@@ -95,7 +95,6 @@ function write(intent: Intent, budget: number): void {
 const proveLive = (intent: Intent): Proof => prove(decodeRuleset(reader.read()), intent)
 const run = (args: readonly string[], input = '') =>
   spawnSync('ip', ['netns', 'exec', NETNS, 'nft', ...args], { encoding: 'utf8', input, maxBuffer: 1 << 28 })
-const show = (p: Proof): string => [...p.differences.map(printDifference), ...p.notUnderstood].join('\n')
 
 /** With the small one tables are cut into parts. */
 const BUDGETS = [250_000, 250_000, 8]
