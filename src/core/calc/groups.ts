@@ -212,16 +212,18 @@ const emptyPrograms = (at: At): Record<Family, LiveProgram> => ({
   6: { ...at, family: 6, stages: [] },
 })
 
+type Head = Omit<LiveSource, 'lists'>
+/** Whether two stages are the same but for their rules. */
+export const sameHead = (s: Head, t: Head | undefined): boolean =>
+  t !== undefined &&
+  s.kind === t.kind &&
+  s.name === t.name &&
+  s.defaultAction === t.defaultAction &&
+  s.staged === t.staged
+
 const sameSources = (a: readonly LiveSource[], b: readonly LiveSource[]): boolean =>
   a.length === b.length &&
   a.every((s, i) => {
     const t = b[i]!
-    return (
-      s.kind === t.kind &&
-      s.name === t.name &&
-      s.defaultAction === t.defaultAction &&
-      s.staged === t.staged &&
-      s.lists.length === t.lists.length &&
-      s.lists.every((list, k) => list === t.lists[k])
-    )
+    return sameHead(s, t) && s.lists.length === t.lists.length && s.lists.every((list, k) => list === t.lists[k])
   })

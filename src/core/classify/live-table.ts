@@ -2,7 +2,7 @@
 // peer must be in), so that an atom costs the rules that can match it; an edit costs the atoms in the sets that the edited
 // rules speak of.
 import type { Block } from '../calc/blocks.ts'
-import type { LiveProgram, LiveStage } from '../calc/groups.ts'
+import { type LiveProgram, type LiveStage, sameHead } from '../calc/groups.ts'
 import type { ResolvedRule, SetId, Stage } from '../calc/intent.ts'
 import { addTo } from '../calc/items.ts'
 import type { AtomIndex } from './atom-index.ts'
@@ -363,12 +363,6 @@ export class LiveTable {
   }
 }
 
-const sameHead = (s: LiveStage, t: LiveStage | undefined): boolean =>
-  t !== undefined &&
-  s.kind === t.kind &&
-  s.name === t.name &&
-  s.defaultAction === t.defaultAction &&
-  s.staged === t.staged
 /** How often each block stands in the stages. */
 function timesOf(stages: readonly LiveStage[]): Map<Block, number> {
   const times = new Map<Block, number>()
