@@ -87,6 +87,9 @@ function bothOf(
   return tiers ? withStaged(enforced, sourcesOf({ tiers, profiles }, self, at)) : enforced
 }
 
+const stagesOf = (sources: readonly Source[], resolve: (rule: Rule) => ResolvedRule[]): Stage[] =>
+  sources.map(({ lists, ...stage }) => ({ ...stage, rules: lists.flatMap(l => l.rules).flatMap(resolve) }))
+
 export function guardOf(
   policies: Policies,
   self: Labelled & { profiles: readonly string[] },
@@ -104,13 +107,7 @@ export function guardOf(
       if (exception) exceptions.push(printException(rule, family, exception))
       return own ? [resolveRule(rule, place, own, sets)] : []
     }
-    return {
-      direction,
-      family,
-      stages: sources.map(({ lists, ...stage }): Stage => {
-        return { ...stage, rules: lists.flatMap(l => l.rules).flatMap(resolve) }
-      }),
-    }
+    return { direction, family, stages: stagesOf(sources, resolve) }
   }
   const programs = Object.fromEntries(FAMILIES.map(f => [f, program(f)])) as Record<Family, Program>
   return { identity: identityOf(sources, exceptions), programs }
@@ -131,10 +128,7 @@ export function hostGuardOf(
       const own = hostSide(rule, place, sets)
       return own ? [resolveRule(rule, place, own, sets)] : []
     }
-    const stages = sources.map(({ lists, ...stage }): Stage => {
-      return { ...stage, rules: lists.flatMap(l => l.rules).flatMap(resolve) }
-    })
-    return { direction, family, stages, hook }
+    return { direction, family, stages: stagesOf(sources, resolve), hook }
   }
   const programs = Object.fromEntries(FAMILIES.map(f => [f, program(f)])) as Record<Family, Program>
   return { ...leg, identity: identityOf(sources, []), programs }
