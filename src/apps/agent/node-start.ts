@@ -138,10 +138,11 @@ export class NodeStart {
     const { settings, log } = this.#options
     this.#measure()
     const internalIps = await (this.#options.cluster?.readInternalIps() ?? [])
+    const interfaces = readInterfaces(this.#options.netns)
     const problems: Problem[] = []
     const found: Record<Family, Found> = { 4: undefined, 6: undefined }
     for (const family of FAMILIES) {
-      const result = await this.#find(family, internalIps)
+      const result = await this.#find(family, { interfaces, internalIps })
       if (result.ok) found[family] = result.value
       else problems.push(...result.problems)
     }
@@ -156,20 +157,19 @@ export class NodeStart {
     this.#timer.unref()
   }
 
-  async #find(family: Family, internalIps: readonly Addr[]): Promise<Result<Found>> {
+  async #find(family: Family, known: Omit<NodeFacts, 'reaching'>): Promise<Result<Found>> {
     const setting = this.#options.settings.addresses[family]
-    const interfaces = readInterfaces(this.#options.netns)
     switch (setting.kind) {
       case 'keep':
         return ok(undefined)
       case 'none':
         return ok('none')
       case 'explicit':
-        return explicitAddress(setting.address, { interfaces, internalIps })
+        return explicitAddress(setting.address, known)
       case 'detect': {
         const { method } = setting
         const reaching = method.kind === 'can-reach' ? await readSourceAddress(method.target, family) : undefined
-        const facts: NodeFacts = { interfaces, internalIps, ...(reaching === undefined ? {} : { reaching }) }
+        const facts: NodeFacts = { ...known, ...(reaching === undefined ? {} : { reaching }) }
         const detected = detectAddress(method, family, facts)
         if (!detected.ok) return detected
         const { chosen, others } = detected.value
