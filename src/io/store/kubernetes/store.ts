@@ -33,7 +33,7 @@ export type StoreOptions = {
 
 export class KubernetesStore implements Store {
   readonly #client: ApiClient
-  readonly #watches = new Set<Watch>()
+  readonly #watches = new Set<CollectionWatch>()
   #closed = false
 
   readonly #findGroup: NonNullable<StoreOptions['findGroup']>
@@ -140,7 +140,7 @@ export class KubernetesStore implements Store {
       queueMicrotask(() => handlers.closed(this.#closed ? undefined : error))
       return { close: () => {} }
     }
-    const watch: CollectionWatch = watchCollection(
+    const watch = watchCollection(
       this.#client,
       { collection, scope: scopes[0]!, detail: this.#detail, afterRevision },
       {
@@ -167,7 +167,7 @@ export class KubernetesStore implements Store {
 
   close(): void {
     this.#closed = true
-    for (const watch of [...this.#watches] as CollectionWatch[]) watch.end()
+    for (const watch of [...this.#watches]) watch.end()
     this.#client.close()
   }
 
