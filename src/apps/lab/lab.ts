@@ -12,7 +12,6 @@ import {
   agentSocket,
   agentSockets,
   datastoreSocket,
-  readCounters,
   readText,
   startAgent,
   startDatastore,
@@ -24,7 +23,7 @@ import type { Probe } from './matrix.ts'
 import { lastLines, type Part } from './part.ts'
 import { NODES, RACKS } from './plan.ts'
 import { installPlugin, type LabPod, Pods, type WiredPod } from './pods.ts'
-import { judge, type Observation, Prober } from './probing.ts'
+import { type Observation, observeAndJudge, Prober } from './probing.ts'
 import { startRouter } from './router.ts'
 import type { RunFolder } from './run-folder.ts'
 import type { Steps } from './terminal.ts'
@@ -155,11 +154,7 @@ export class Lab {
   /** Probes everything, judged by the oracle and by the counters of the kernel. */
   async probe(): Promise<Probe[]> {
     const snapshot = await this.snapshot()
-    const agents = agentSockets(this.run)
-    const before = await readCounters(agents)
-    const observations = await this.observe()
-    const after = await readCounters(agents)
-    return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
+    return observeAndJudge(() => this.observe(), { snapshot, agents: agentSockets(this.run) })
   }
 
   /** Probes everything; nobody else need be alive. */

@@ -8,7 +8,7 @@ import { printCause } from '../../core/resources/cause.ts'
 import type { Snapshot } from '../../core/resources/resource.ts'
 import { namedNetns } from '../../io/kernel/netns.ts'
 import { ProbeHost } from '../../io/kernel/probe-sockets.ts'
-import { counterKey } from './cluster.ts'
+import { type AgentSockets, counterKey, readCounters } from './cluster.ts'
 import type { Probe, Verdict } from './matrix.ts'
 import type { WiredPod } from './pods.ts'
 
@@ -111,11 +111,7 @@ const printWhat = ({ family, protocol, dport }: Packet): string =>
   `${protocolName(protocol).replace('v6', '').toLowerCase()}${dport === undefined ? '' : `/${dport}`} IPv${family}`
 
 /** What was seen beside what should be; `moved` tells how far a counter (node, direction, cause) went meanwhile. */
-export function judge(
-  observations: readonly Observation[],
-  snapshot: Snapshot,
-  moved: (counter: string) => number,
-): Probe[] {
+function judge(observations: readonly Observation[], snapshot: Snapshot, moved: (counter: string) => number): Probe[] {
   return observations.map(({ from, to, packet, observed }) => {
     const { verdict, egress, ingress } = decide(snapshot, packet)
     const deciding = egress?.verdict === 'deny' ? egress : ingress
@@ -132,4 +128,15 @@ export function judge(
     if (observed === 'allow' || !deciding) return base
     return { ...base, counted: moved(counterKey(node, deciding.direction, rule)) > 0 }
   })
+}
+
+/** Observes, and judges what was seen by the oracle and by how far the kernels' counters went meanwhile. */
+export async function observeAndJudge(
+  observe: () => Promise<readonly Observation[]>,
+  { snapshot, agents }: { readonly snapshot: Snapshot; readonly agents: AgentSockets },
+): Promise<Probe[]> {
+  const before = await readCounters(agents)
+  const observations = await observe()
+  const after = await readCounters(agents)
+  return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
 }

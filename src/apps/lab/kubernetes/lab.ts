@@ -14,13 +14,13 @@ import { KubernetesStore } from '../../../io/store/kubernetes/store.ts'
 import { readSnapshot } from '../../../io/store/resource-watch.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { processesOfPod } from '../cgroups.ts'
-import { type AgentSockets, readCounters, waitForAgents, waitUntilEnforced } from '../cluster.ts'
+import { type AgentSockets, waitForAgents, waitUntilEnforced } from '../cluster.ts'
 import { example, ROOT } from '../commands.ts'
 import type { Probe } from '../matrix.ts'
 import type { LabOptions } from '../options.ts'
 import { NODES, names } from '../plan.ts'
 import type { WiredPod } from '../pods.ts'
-import { judge, Prober } from '../probing.ts'
+import { observeAndJudge, Prober } from '../probing.ts'
 import { startRouter } from '../router.ts'
 import type { RunFolder } from '../run-folder.ts'
 import type { Steps } from '../terminal.ts'
@@ -223,11 +223,8 @@ export class KubernetesLab {
   /** Probes everything, judged by the oracle and by the counters of the kernel. */
   async probe(): Promise<Probe[]> {
     this.#prober ??= new Prober(this.wired)
-    const snapshot = await this.snapshot()
-    const before = await readCounters(this.agents)
-    const observations = await this.#prober.probeAll()
-    const after = await readCounters(this.agents)
-    return judge(observations, snapshot, counter => (after.get(counter) ?? 0) - (before.get(counter) ?? 0))
+    const prober = this.#prober
+    return observeAndJudge(() => prober.probeAll(), { snapshot: await this.snapshot(), agents: this.agents })
   }
 
   /** Ends what this process holds; the run folder's record ends the rest. */
