@@ -125,7 +125,17 @@ export function tracer(text: string): Tracer {
   return { tables }
 }
 
-type State = { priority: number; mark: number; hook: string; prio: number; untracked: boolean }
+type State = {
+  priority: number
+  mark: number
+  hook: string
+  prio: number
+  untracked: boolean
+  /** The source that it was given. */
+  src?: string
+}
+/** What a masqueraded packet's source stands for: an address of the node, known to no set. */
+const NODE: Readonly<Record<number, string>> = { 4: '203.0.113.254', 6: '2001:db8:ffff::fe' }
 const STATES = { invalid: 1, established: 2, new: 8, untracked: 64 } as const
 
 /** The value of an expression and its type; undefined when the packet has no such field. */
@@ -160,7 +170,7 @@ function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string 
     const { protocol, field } = payload
     if (protocol === 'ip' || protocol === 'ip6') {
       if ((protocol === 'ip') !== (p.family === 4)) return undefined
-      if (field === 'saddr') return { value: toNumber(p.src), type: 'addr' }
+      if (field === 'saddr') return { value: s.src === undefined ? toNumber(p.src) : addressNumber(s.src), type: 'addr' }
       if (field === 'daddr') return { value: toNumber(p.dst), type: 'addr' }
     }
     if (protocol === 'icmp' || protocol === 'icmpv6') {
@@ -299,6 +309,7 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
         } else if (['accept', 'drop', 'goto', 'jump', 'return', 'continue', 'reject'].includes(kind)) verdict = e
         else if (kind === 'masquerade' || kind === 'snat') {
           translation = JSON.stringify(e)
+          state.src ??= kind === 'snat' ? String((body as Obj).addr) : NODE[p.family]!
           verdict = { masquerade: null }
         } else if (kind === 'notrack') state.untracked ||= state.prio <= -200 && /prerouting|output/.test(state.hook)
         else if (!['counter', 'limit', 'log'].includes(kind)) fail('statement', e)

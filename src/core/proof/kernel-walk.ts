@@ -73,6 +73,8 @@ export class KernelWalk {
   readonly #path: Hop[] = []
   #nat: Pick<KernelResult, 'nat' | 'natBy'> | undefined
   #to: Translated | undefined
+  /** Why its source is not known any more. */
+  #from: string | undefined
   #hook = ''
   #ct: number
   #early = false
@@ -210,6 +212,7 @@ export class KernelWalk {
     const { locate } = this.#o
     if (!to || !locate) {
       this.#nat ??= { nat: what, natBy }
+      this.#from = 'the source after its translation'
       return
     }
     const { address, port } = to
@@ -279,6 +282,7 @@ export class KernelWalk {
   #of(dim: Dim, key: string, get: (c: Cls) => Prim, size: number): Value {
     const given = dim === 'dst' || dim === 'dport' ? this.#to?.[dim] : undefined
     if (given) return { kind: 'const', value: get(given), size }
+    if (this.#from && (dim === 'src' || dim === 'sport')) return { kind: 'opaque', what: this.#from, size }
     const { members } = this.#w.domains[dim]
     return members.length === 1 ? { kind: 'const', value: get(members[0]!), size } : { kind: 'of', dim, key, get, size }
   }
