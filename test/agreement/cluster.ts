@@ -203,17 +203,26 @@ const pod = (index: number) =>
       status: { podIPs: [{ ip: `10.1.${index}.1` }, { ip: `fd00:1::${index}` }], podIP: `10.1.${index}.1` },
     }))
 
-/** A workload that is no pod: Kubernetes' policies do not mean it. Its number follows those of the pods. */
+/**
+ * A workload beside the pods: one that is no pod, which Kubernetes' policies do not mean, or a pod's endpoint that somebody
+ * stored without the profile of its namespace, which lends no labels then. Its number follows those of the pods.
+ */
 const workload = fc
-  .record({ namespace: fc.constantFrom(...NAMESPACES), labels, port: fc.constantFrom(...PORTS) })
-  .map(({ namespace, labels: own, port: number }) => ({
+  .record({
+    namespace: fc.constantFrom(...NAMESPACES),
+    labels,
+    port: fc.constantFrom(...PORTS),
+    isPod: fc.boolean(),
+  })
+  .map(({ namespace, labels: own, port: number, isPod }) => ({
     apiVersion: V3,
     kind: 'WorkloadEndpoint',
-    metadata: { name: 'node1-cni-c0ffee-eth0', namespace, labels: own },
+    metadata: { name: isPod ? 'node1-k8s-stored-eth0' : 'node1-cni-c0ffee-eth0', namespace, labels: own },
     spec: {
-      ...{ node: 'node1', orchestrator: 'cni', containerID: 'c0ffee', endpoint: 'eth0', interfaceName: 'calic0ffee' },
+      ...(isPod ? { orchestrator: 'k8s', pod: 'stored' } : { orchestrator: 'cni', containerID: 'c0ffee' }),
+      ...{ node: 'node1', endpoint: 'eth0', interfaceName: 'calic0ffee' },
       ipNetworks: [`10.1.${POD_COUNT}.1/32`, `fd00:1::${POD_COUNT}/128`],
-      profiles: [`kns.${namespace}`],
+      profiles: isPod ? [] : [`kns.${namespace}`],
       ports: [{ name: 'http', port: number, protocol: 'TCP' }],
     },
   }))

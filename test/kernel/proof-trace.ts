@@ -170,7 +170,8 @@ function read(e: Json, p: PlacedPacket, s: State): { value: Value; type: string 
     const { protocol, field } = payload
     if (protocol === 'ip' || protocol === 'ip6') {
       if ((protocol === 'ip') !== (p.family === 4)) return undefined
-      if (field === 'saddr') return { value: s.src === undefined ? toNumber(p.src) : addressNumber(s.src), type: 'addr' }
+      if (field === 'saddr')
+        return { value: s.src === undefined ? toNumber(p.src) : addressNumber(s.src), type: 'addr' }
       if (field === 'daddr') return { value: toNumber(p.dst), type: 'addr' }
     }
     if (protocol === 'icmp' || protocol === 'icmpv6') {

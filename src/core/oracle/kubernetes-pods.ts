@@ -23,7 +23,9 @@ export function podOf(resources: Snapshot, member: Member): Pod | undefined {
   const workload = resources.get(member.key)
   if (workload?.kind !== 'WorkloadEndpoint' || workload.spec.orchestrator !== 'k8s') return undefined
   const { namespace = '', labels = {} } = workload.metadata
-  const found = find(resources, 'Namespace', { name: namespace })
+  // An endpoint has the labels of its namespace by that profile, as every endpoint of a pod that the plugin makes does.
+  const isMember = workload.spec.profiles?.includes(`kns.${namespace}`)
+  const found = isMember ? find(resources, 'Namespace', { name: namespace }) : undefined
   // Calico lends the name under a label of its own too, and people select by it.
   const namespaceLabels = found ? { ...found.metadata.labels, 'projectcalico.org/name': namespace } : {}
   return { name: member.name, namespace, labels, namespaceLabels, ports: member.ports }
