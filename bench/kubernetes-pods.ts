@@ -4,7 +4,7 @@
 //   node_modules/.bin/node --expose-gc bench/kubernetes-pods.ts [--write] [--pods N]
 
 import { fork } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -121,16 +121,10 @@ async function measure(folder: string): Promise<void> {
   await makeCertificates(folder, ['127.0.0.1'])
   const child = fork(fileURLToPath(import.meta.url), ['--serve', folder, '--pods', String(PODS)])
   const port = await new Promise<number>(resolve => child.once('message', resolve))
-  const authority = readFileSync(join(folder, 'ca.crt')).toString('base64')
-  const inline = JSON.stringify({
-    clusters: [
-      { name: 'c', cluster: { server: `https://127.0.0.1:${port}`, 'certificate-authority-data': authority } },
-    ],
-    users: [{ name: 'u', user: {} }],
-    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-    'current-context': 'x',
-  })
-  const store = await openKubernetes({ inline }, { detail: 'slim' })
+  // As a pod of the cluster, which an agent is.
+  writeFileSync(join(folder, 'token'), 'x')
+  const env = { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: String(port) }
+  const store = await openKubernetes({ inCluster: true, folder, env }, { detail: 'slim' })
   // What the programs themselves take is there before the first pod.
   await store.list('/registry/namespaces/')
   const settle = (): NodeJS.MemoryUsage => {

@@ -131,6 +131,27 @@ describe('credentials', () => {
     await assert.rejects(client.request('GET', '/x'), failsWith(401))
   })
 
+  it('of a pod come from files, which are read anew when the server does not take the token', async () => {
+    const file = (name: string, text: string): void => writeFileSync(join(folder, name), text)
+    file('ca.crt', Buffer.from(api.authority, 'base64').toString())
+    file('token', 'one\n')
+    const { hostname, port } = new URL(api.url)
+    const env = { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port }
+    const client = new ApiClient(await readCredentials({ inCluster: true, folder, env }))
+    clients.push(client)
+    api.script(wants('one'))
+    await client.request('GET', '/x')
+    file('token', 'two\n')
+    await assert.rejects(readCredentials({ inCluster: true, folder, env: {} }), /this is no pod of a cluster/)
+    api.script(wants('two'))
+    await client.request('GET', '/x')
+    assert.deepEqual(tokens, ['Bearer one', 'Bearer one', 'Bearer two'])
+    api.script(wants('three'))
+    await assert.rejects(client.request('GET', '/x'), failsWith(401))
+    const six = await readCredentials({ inCluster: true, folder, env: { KUBERNETES_SERVICE_HOST: 'fd00::1' } })
+    assert.equal(six.server, 'https://[fd00::1]:443')
+  })
+
   it('come from a plugin, which is asked once while its answer holds, and again when it is not taken', async () => {
     const [plugin, count] = [join(folder, 'plugin'), join(folder, 'count')]
     const credential = (token: string) =>
