@@ -135,7 +135,7 @@ async function measure(folder: string): Promise<void> {
   const begun = performance.now()
   let view: ResourceView | undefined
   await new Promise<void>(resolve => {
-    view = new ResourceView(store, { log: pino({ level: 'silent' }), onChange: () => resolve() })
+    view = new ResourceView(store, { node: 'node-0', log: pino({ level: 'silent' }), onChange: () => resolve() })
   })
   const seconds = (performance.now() - begun) / 1000
   const peak = process.resourceUsage().maxRSS / 1024

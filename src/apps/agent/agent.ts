@@ -206,6 +206,7 @@ export class Agent {
     this.#nodeStart.start()
     this.#collector.start()
     this.#view = new ResourceView(this.#store, {
+      node: this.#options.node,
       log: this.#log,
       onChange: update => this.#lastKnown.live(update),
     })

@@ -23,7 +23,7 @@ const namespace = (name: string, label: string): Resource => {
 function first(revision: number, resources: readonly Resource[]): ViewUpdate {
   const derived = new DerivedView()
   const changes = derived.apply(resources.map(value => ({ key: keyOf(value), value })))
-  return { view: derived.view, stored: derived.stored, changes, revision }
+  return { view: derived.view, changes, revision }
 }
 
 test('a node without its datastore enforces the file, and then the difference', async t => {

@@ -118,10 +118,10 @@ export class LastKnown {
     const { resources, revision, writtenAt } = read.value
     const derived = new DerivedView()
     derived.apply(resources.map(value => ({ key: keyOf(value), value })))
-    const { view, stored } = derived
+    const { view } = derived
     this.#loaded = { view, revision, writtenAt }
     log.warn({ resources: resources.length }, this.#sentence(this.#loaded))
-    enforce({ view, stored, changes: difference(new Map(), view), revision })
+    enforce({ view, changes: difference(new Map(), view), revision })
   }
 
   #sentence({ revision, writtenAt }: Loaded): string {
@@ -151,12 +151,12 @@ export class LastKnown {
     if (update === undefined) return
     this.#unsaved = undefined
     const { file, node, log, now } = this.#options
-    const { stored, revision } = update
-    const clusterGuid = find(stored, 'ClusterInformation', { name: 'default' })?.spec.clusterGUID
+    const { view, revision } = update
+    const clusterGuid = find(view, 'ClusterInformation', { name: 'default' })?.spec.clusterGUID
     const began = performance.now()
     try {
       const about = { node, revision, clusterGuid, writtenAt: now().toISOString() }
-      await writeState(file, { ...about, resources: [...stored.values()] })
+      await writeState(file, { ...about, resources: [...view.values()] })
       this.#failure = undefined
     } catch (error) {
       this.#unsaved ??= update

@@ -1,11 +1,12 @@
 // The agent's view of the datastore: all resources as they are now, with pods and namespaces turned into endpoints and
-// profiles, handed on with what changed. Nothing is handed on before everything was listed once.
+// profiles (pods elsewhere are not kept besides), handed on with what changed. Nothing is handed on before everything was listed once.
 
 import type { Change } from '../../core/base/change.ts'
 import { joinPath, type Problem } from '../../core/base/problem.ts'
 import { printKey, type ResourceKey } from '../../core/resources/cause.ts'
 import { DerivedView } from '../../core/resources/derived-view.ts'
 import type { Resource, Snapshot } from '../../core/resources/resource.ts'
+import { frugalHeap } from '../../io/heap.ts'
 import type { Logger } from '../../io/log.ts'
 import { watchAll } from '../../io/store/resource-watch.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
@@ -13,15 +14,13 @@ import type { Store, Watch } from '../../io/store/store.ts'
 /** The whole view, what changed in it since the last call, and the datastore's revision that it shows. */
 export type ViewUpdate = {
   readonly view: Snapshot
-  /** What the view follows from: the resources as they are stored. */
-  readonly stored: Snapshot
   readonly changes: readonly Change<ResourceKey, Resource>[]
   readonly revision: number
 }
 export type ViewHandler = (update: ViewUpdate) => void
 
 export class ResourceView {
-  readonly #view = new DerivedView()
+  readonly #view: DerivedView
   readonly #undecodable = new Map<ResourceKey, readonly Problem[]>()
   readonly #watch: Watch
   readonly #onChange: ViewHandler
@@ -31,9 +30,11 @@ export class ResourceView {
   #revision = 0
   #scheduled = false
 
-  constructor(store: Store, options: { log: Logger; onChange: ViewHandler }) {
-    const { log } = options
+  constructor(store: Store, options: { node: string; log: Logger; onChange: ViewHandler }) {
+    const { node, log } = options
+    this.#view = new DerivedView({ node })
     this.#onChange = options.onChange
+    frugalHeap(true)
     this.#watch = watchAll(store, {
       changes: (changes, revision) => {
         for (const change of this.#view.apply(changes)) this.#pending.push(change)
@@ -42,6 +43,7 @@ export class ResourceView {
       },
       inSync: () => {
         this.#inSync = true
+        frugalHeap(false)
         log.info({ resources: this.#view.view.size }, 'in sync with the datastore')
         this.#changed()
       },
@@ -90,8 +92,7 @@ export class ResourceView {
       this.#scheduled = false
       const changes = this.#pending
       this.#pending = []
-      const { view, stored } = this.#view
-      this.#onChange({ view, stored, changes, revision: this.#revision })
+      this.#onChange({ view: this.#view.view, changes, revision: this.#revision })
     })
   }
 }

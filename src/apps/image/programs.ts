@@ -1,7 +1,8 @@
 // What this project puts into images: its programs bundled, each from its own entry, so that the image needs no packages of
-// npm and starts in a third of the time; and small C programs for the images of pods.
+// npm and starts in a third of the time, with what they share, and what few of them need, in files of their own; and small C
+// programs for the images of pods.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { entryOf } from './folder.ts'
@@ -28,6 +29,8 @@ function bundle(root: string, folder: string): void {
   const entries = Object.entries(BUNDLES).map(([name, module]) => `${name}=${module}`)
   const flags = [
     '--bundle',
+    '--splitting',
+    '--chunk-names=part-[hash]',
     '--platform=node',
     '--target=node26',
     '--format=esm',
@@ -54,10 +57,12 @@ export function programEntries(root: string): TarEntry[] {
     bundle(root, folder)
     return [
       text(`${HOME}/package.json`, '{ "type": "module" }\n'),
-      ...Object.keys(BUNDLES).map(name => ({
-        ...entryOf(join(folder, `${name}.js`), `${HOME}/${name}.js`),
-        mode: 0o755,
-      })),
+      ...readdirSync(folder)
+        .sort()
+        .map(name => ({
+          ...entryOf(join(folder, name), `${HOME}/${name}`),
+          mode: Object.hasOwn(BUNDLES, name.replace(/\.js$/, '')) ? 0o755 : 0o644,
+        })),
       entryOf(join(root, 'build/gingham.node'), `${HOME}/build/gingham.node`),
       entryOf(join(root, 'build/cni/gingham'), `${HOME}/cni/gingham`),
       { path: 'usr/bin/gingham', mode: 0o777, body: { kind: 'symlink', target: `/${HOME}/gingham.js` } },

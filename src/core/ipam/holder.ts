@@ -91,21 +91,29 @@ export function isHeld({ address, handle, holder }: Held, known: Holders): boole
   }
 }
 
+type Run = { readonly node?: string | undefined; readonly container?: string | undefined }
+const runOf = ({ metadata, spec }: Pod): Run => ({
+  node: spec.nodeName,
+  container: metadata.annotations?.[CONTAINER_ID],
+})
+
 /** A pod of the name may be a later one: then it says other addresses, runs elsewhere, or has none of its own. */
 function isPodHolding(
   { address, handle, holder }: Held & { readonly holder: Extract<Holder, { kind: 'pod' }> },
   known: Holders,
 ): boolean {
   const key = `${holder.namespace}/${holder.name}`
-  const told = (known.endpoints.get(key) ?? []).flatMap(({ spec }) => spec.ipNetworks ?? [])
+  const endpoints = known.endpoints.get(key) ?? []
+  const told = endpoints.flatMap(({ spec }) => spec.ipNetworks ?? [])
   if (told.includes(hostPrefix(address))) return true
   const pod = known.pods.get(key)
-  // Where pods are not in the datastore their endpoints are all that speaks for them.
-  if (pod === undefined) return known.endpoints.has(key) && told.length === 0
-  const { nodeName, hostNetwork } = pod.spec
-  const container = pod.metadata.annotations?.[CONTAINER_ID]
-  if (container && container === containerOf(handle)) return true
-  if (hostNetwork || (nodeName && holder.node && nodeName !== holder.node)) return false
+  // Where the pod itself is not known its endpoints are all that speaks for it.
+  const runs = pod
+    ? [runOf(pod)]
+    : endpoints.map(({ spec: { node, containerID } }) => ({ node, container: containerID }))
+  if (runs.some(({ container }) => container && container === containerOf(handle))) return true
+  if (pod?.spec.hostNetwork) return false
+  const isHere = ({ node }: Run): boolean => !node || !holder.node || node === holder.node
   // Without a word from the pod: it is just getting its address.
-  return told.length === 0
+  return runs.some(isHere) && told.length === 0
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { applyChanges, difference } from '../base/change.ts'
 import type { ResourceKey } from './cause.ts'
-import { derived } from './derive.ts'
+import { derived, deriveFrom } from './derive.ts'
 import { DerivedView } from './derived-view.ts'
 import { decodeResource, keyOf, type Resource } from './resource.ts'
 
@@ -56,6 +56,33 @@ const endpoint = fc.constantFrom('a', 'b').map(name =>
 const world = fc
   .array(fc.oneof(pod, namespace, account, profile, endpoint), { maxLength: 8 })
   .map(resources => new Map<ResourceKey, Resource>(resources.map(r => [keyOf(r), r])))
+
+test('of pods elsewhere that have an endpoint only that is kept, through random histories', () => {
+  const sorted = (m: ReadonlyMap<ResourceKey, Resource>) => [...m].sort(([a], [b]) => (a < b ? -1 : 1))
+  const kept = (all: ReadonlyMap<ResourceKey, Resource>, node: string) =>
+    [...all].filter(([, r]) => {
+      if (r.kind !== 'Pod' || r.spec.nodeName === node) return true
+      return deriveFrom(r) === undefined
+    })
+  const count = { kept: 0, left: 0 }
+  fc.assert(
+    fc.property(fc.array(world, { minLength: 1, maxLength: 5 }), fc.constantFrom('n', 'm'), (history, node) => {
+      const live = new DerivedView({ node })
+      const followed = new Map(live.view)
+      let before = new Map<ResourceKey, Resource>()
+      for (const now of [...history, new Map<ResourceKey, Resource>()]) {
+        applyChanges(followed, live.apply(difference(before, now)))
+        const wanted = new Map(kept(derived(now), node))
+        count.kept += wanted.size
+        count.left += derived(now).size - wanted.size
+        assert.deepEqual(sorted(live.view), sorted(wanted))
+        assert.deepEqual(sorted(followed), sorted(live.view))
+        before = now
+      }
+    }),
+  )
+  assert.ok(count.kept > 0 && count.left > 0, JSON.stringify(count))
+})
 
 test('over random histories the view is what a derivation of everything gives', () => {
   fc.assert(

@@ -7,7 +7,7 @@ import type { ResourceKey } from '../../core/resources/cause.ts'
 import { keyOf, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { decodeStored, parseStoreKey } from '../../core/resources/store-key.ts'
 import type { Undecodable } from './resource-client.ts'
-import { type Entry, followed, type Store, type StoreEvent, type Watch } from './store.ts'
+import { type Entry, followed, type Store, type StoreEvent, type TakePage, type Watch } from './store.ts'
 
 /** Where all kinds lie: Calico's, and Kubernetes' in the embedded datastore. */
 export const RESOURCE_PREFIXES: readonly string[] = ['/calico/resources/v3/projectcalico.org/', '/registry/']
@@ -43,9 +43,8 @@ export function watchAll(store: Store, handlers: ResourceHandlers, options: Watc
   let waiting = prefixes.length
 
   const follow = async (prefix: string, view: View): Promise<void> => {
-    const listed = await listUntilDone(prefix)
-    if (listed === undefined) return
-    view.replaceAll(listed.entries, listed.revision)
+    const revision = await listUntilDone(prefix, view)
+    if (revision === undefined) return
     if (!view.listed) {
       view.listed = true
       if (--waiting === 0) handlers.inSync()
@@ -53,7 +52,7 @@ export function watchAll(store: Store, handlers: ResourceHandlers, options: Watc
     if (abort.signal.aborted) return
     watches.set(
       prefix,
-      store.watch(prefix, listed.revision, {
+      store.watch(prefix, revision, {
         events: (events, revision) => {
           if (!abort.signal.aborted) view.apply(events, revision)
         },
@@ -66,11 +65,25 @@ export function watchAll(store: Store, handlers: ResourceHandlers, options: Watc
     )
   }
 
-  const listUntilDone = async (prefix: string): Promise<Awaited<ReturnType<Store['list']>> | undefined> => {
+  const list = async (prefix: string, take: TakePage): Promise<number> => {
+    if (store.pages) return store.pages(prefix, take)
+    const { entries, revision } = await store.list(prefix)
+    take(entries, { first: true, revision })
+    return revision
+  }
+
+  /** Shows the view everything there is, and gives the revision. */
+  const listUntilDone = async (prefix: string, view: View): Promise<number | undefined> => {
     for (;;) {
       try {
-        const listed = await store.list(prefix)
-        return abort.signal.aborted ? undefined : listed
+        const revision = await list(prefix, (entries, { first, revision: at }) => {
+          if (abort.signal.aborted) return
+          if (first) view.beginList()
+          view.list(entries, at)
+        })
+        if (abort.signal.aborted) return undefined
+        view.endList(revision)
+        return revision
       } catch (error) {
         if (abort.signal.aborted) return undefined
         handlers.unavailable?.(error)
@@ -90,24 +103,46 @@ export function watchAll(store: Store, handlers: ResourceHandlers, options: Watc
   }
 }
 
-type Held = { readonly key: ResourceKey; readonly revision: number; readonly bad: boolean; readonly delivered: boolean }
+type Held = {
+  readonly key: ResourceKey
+  readonly revision: number
+  readonly bad: boolean
+  readonly delivered: boolean
+  /** The last list that had it, or that came before the event that told it. */
+  list: number
+}
 
 /** What the receiver was told about the keys under one prefix. */
 class View {
   listed = false
+  #list = 0
   readonly #held = new Map<string, Held>()
   readonly #handlers: ResourceHandlers
   constructor(handlers: ResourceHandlers) {
     this.#handlers = handlers
   }
 
-  replaceAll(entries: readonly Entry[], revision: number): void {
-    const present = new Set(entries.map(({ key }) => key))
-    const changes = [...this.#held.keys()].filter(key => !present.has(key)).flatMap(key => this.#remove(key))
-    for (const entry of entries) {
-      if (this.#held.get(entry.key)?.revision !== entry.modRevision) changes.push(...this.#put(entry))
-    }
+  beginList(): void {
+    this.#list++
+  }
+
+  list(entries: readonly Entry[], revision: number): void {
+    const changes = entries.flatMap(entry => {
+      const held = this.#held.get(entry.key)
+      if (held?.revision !== entry.modRevision) return this.#put(entry)
+      held.list = this.#list
+      return []
+    })
     this.#deliver(changes, revision)
+  }
+
+  /** What the list did not have is gone. */
+  endList(revision: number): void {
+    const gone = [...this.#held].filter(([, { list }]) => list !== this.#list)
+    this.#deliver(
+      gone.flatMap(([key]) => this.#remove(key)),
+      revision,
+    )
   }
 
   apply(events: readonly StoreEvent[], revision: number): void {
@@ -131,6 +166,7 @@ class View {
         revision: entry.modRevision,
         bad: true,
         delivered: before?.delivered ?? false,
+        list: this.#list,
       }
       this.#held.set(entry.key, held)
       this.#handlers.undecodable(held.key, stored.problems)
@@ -140,7 +176,7 @@ class View {
     const key = keyOf(resource)
     if (before?.bad) this.#handlers.undecodable(before.key, [])
     if (unknown.length > 0) this.#handlers.unknownFields?.(key, unknown)
-    this.#held.set(entry.key, { key, revision: entry.modRevision, bad: false, delivered: true })
+    this.#held.set(entry.key, { key, revision: entry.modRevision, bad: false, delivered: true, list: this.#list })
     const renamed = before?.delivered && before.key !== key ? [{ key: before.key, value: undefined }] : []
     return [...renamed, { key, value: resource }]
   }

@@ -46,6 +46,8 @@ export class StoreError extends Error {
   }
 }
 
+export type TakePage = (entries: readonly Entry[], at: { readonly first: boolean; readonly revision: number }) => void
+
 export type Store = {
   /**
    * The prefixes that together hold all keys under a prefix, each with revisions of its own: only these can be watched, from
@@ -55,6 +57,11 @@ export type Store = {
   get(key: string): Promise<Entry | undefined>
   /** All keys that begin with the prefix, sorted by key, and the revision they were read at. */
   list(prefix: string): Promise<{ readonly entries: readonly Entry[]; readonly revision: number }>
+  /**
+   * The same, handed on page by page as it comes: who keeps little of much then never holds all of it. The pages are of one
+   * moment and in no order; `first` says that a list begins, or begins anew. Gives the revision. Absent: as `list`.
+   */
+  pages?(prefix: string, take: TakePage): Promise<number>
   /** Throws `conflict` if the condition does not hold. */
   put(key: string, value: string, condition?: Condition): Promise<Entry>
   /** True if the key existed. Throws `conflict` if the condition does not hold. */

@@ -12,8 +12,16 @@ import {
 import { nodePatch } from '../../../core/kubernetes/node.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { hasStatus, isTransient } from '../../kubernetes/api-error.ts'
-import { type Condition, type Entry, type Store, StoreError, type Watch, type WatchHandlers } from '../store.ts'
-import { entryOf, type Listing, listCollection } from './list.ts'
+import {
+  type Condition,
+  type Entry,
+  type Store,
+  StoreError,
+  type TakePage,
+  type Watch,
+  type WatchHandlers,
+} from '../store.ts'
+import { entryOf, type Listing, listCollection, pageCollection } from './list.ts'
 import { revisionOf } from './revision.ts'
 import { type CollectionWatch, watchCollection } from './watch.ts'
 
@@ -95,6 +103,13 @@ export class KubernetesStore implements Store {
     const entries = listings.flatMap(listing => listing.entries)
     // Of several collections there is no one revision: nothing can be watched from 0.
     return { entries: entries.sort(byKey), revision: listings.length === 1 ? listings[0]!.revision : 0 }
+  }
+
+  async pages(prefix: string, take: TakePage): Promise<number> {
+    await this.#knowGroup()
+    const collection = this.#collectionOf(prefix)
+    if (collection === undefined) throw new StoreError('invalid', `${prefix} spans several collections`)
+    return this.#answer(pageCollection(this.#client, { collection, scope: prefix, detail: this.#detail }, take))
   }
 
   async put(key: string, value: string, condition: Condition = {}): Promise<Entry> {
