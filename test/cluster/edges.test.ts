@@ -1,8 +1,9 @@
 // What stands around policy, with real packets: a pod cannot speak with an address that is not its own, an interface that
 // nobody programmed is closed, a pod reaches its node only if that is wanted, and speaks to the world with the node's address.
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { ginghamOk } from '../../src/apps/lab/commands.ts'
@@ -102,6 +103,28 @@ test('a pod reaches its node when defaultEndpointToHostAction says so, at once a
     for (const family of FAMILIES)
       assert.equal(await host.ping(nodeAddress(family), MS), 'timeout', `Drop, IPv${family}`)
   })
+})
+
+test('a node’s own parameters of Felix go before what is stored, and a start with a bad one is refused', async () => {
+  const file = `${RUN}/felix.cfg`
+  const restart = async (text: string): Promise<void> => {
+    writeFileSync(file, text)
+    await lab.killAgent('node-a')
+    await lab.startAgent('node-a', ['--felix-config', file])
+  }
+  const from = pod('node-a')
+  await inNamespace(from.netns, async host => {
+    await restart('[global]\nDefaultEndpointToHostAction = ACCEPT\n')
+    for (const family of FAMILIES) assert.equal(await host.ping(nodeAddress(family), MS), 'open', `IPv${family}`)
+    await restart('[global]\nLogPrefix = x\n')
+    for (const family of FAMILIES) assert.equal(await host.ping(nodeAddress(family), MS), 'timeout', `IPv${family}`)
+  })
+  const refused = spawnSync(process.execPath, ['src/apps/agent/main.ts', '--run', `${RUN}/none`], {
+    encoding: 'utf8',
+    env: { ...process.env, FELIX_DEFAULTENDPOINTTOHOSTACTION: 'perhaps' },
+  })
+  assert.equal(refused.status, 2)
+  assert.match(refused.stderr, /FELIX_DEFAULTENDPOINTTOHOSTACTION.*must be one of Drop, Accept, Return/)
 })
 
 test('to the world a pod speaks with its node’s address, to pods with its own', async () => {

@@ -7,7 +7,7 @@ import { VERSION } from '../../core/base/version.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
-import { ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
+import { type FelixConfiguration, keyOf, ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openCollection } from '../../io/ipam/collection.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
@@ -43,6 +43,7 @@ const RETRY_MS = 1000
 
 export class Agent {
   readonly #options: AgentOptions
+  readonly #local: readonly Change<ResourceKey, Resource>[]
   readonly #log: Logger
   readonly #metrics = new Metrics()
   readonly #store: Store
@@ -71,8 +72,14 @@ export class Agent {
   #stopServing: (() => Promise<void>) | undefined
   #stopped = false
 
-  constructor(options: AgentOptions, datastore: Datastore, log: Logger) {
+  /** `local`: settings of this node that nobody stores. */
+  constructor(
+    options: AgentOptions & { readonly local: FelixConfiguration | undefined },
+    datastore: Datastore,
+    log: Logger,
+  ) {
     this.#options = options
+    this.#local = options.local ? [{ key: keyOf(options.local), value: options.local }] : []
     this.#log = log
     this.#store = datastore.open(error => {
       this.#connected = error === undefined
@@ -175,7 +182,7 @@ export class Agent {
       metrics: this.#metrics,
       dataplane: this.#dataplane,
       known: () => ({
-        changes: [...this.#resources].map(([key, value]) => ({ key, value })),
+        changes: [...this.#local, ...[...this.#resources].map(([key, value]) => ({ key, value }))],
         interfaces: [...this.#interfaces.known].map(([key, value]) => ({ key, value })),
       }),
       onDifference: () => this.#dataplane.verify('unknown: found by the proof', { anew: true }),
@@ -238,8 +245,9 @@ export class Agent {
 
   #changed({ view, changes, revision }: Parameters<ViewHandler>[0]): void {
     // First what packets wait for.
+    const isFirst = this.#revision < 0
     this.#revision = revision
-    this.#enforce(changes, this.#interfaces.follow(view))
+    this.#enforce(isFirst ? [...this.#local, ...changes] : changes, this.#interfaces.follow(view))
     this.#resources = view
     this.#metrics.resyncState.set(this.#view?.inSync ? 3 : 1)
     this.#routing?.want(view)

@@ -19,6 +19,8 @@ export type AgentOptions = {
   readonly datastore: DatastoreOptions
   /** What the environment says of the node's addresses and the first pools. */
   readonly settings: NodeSettings
+  /** Felix's file of parameters, if it is there. */
+  readonly felixConfig: string
   /** Folder for the files `nodename` and `mtu`, with the default run folder Calico's; none off Kubernetes. */
   readonly nodeFolder: string | undefined
   /** `stderr`, or a file that is rotated. */
@@ -34,6 +36,7 @@ export type AgentOptions = {
 }
 
 export const DEFAULT_RUN = '/run/gingham'
+const DEFAULT_FELIX_CONFIG = '/etc/calico/felix.cfg'
 /** Compiled into the CNI client (src/apps/cni/client.c). */
 export const DEFAULT_CNI_SOCKET = '/run/gingham/agent.sock'
 
@@ -46,6 +49,7 @@ Usage: agent [options]
                        folder that outlives a reboot (default: state in the run folder)
   --datastore WHERE    the datastore server's unix socket (default DIR/datastore.sock), or the word kubernetes: the API
                        server, as a pod's service account or by $KUBECONFIG
+  --felix-config FILE  Felix's file of parameters (default ${DEFAULT_FELIX_CONFIG}, if it is there)
   --log FILE           write the log to FILE, rotated at 10 MB, 3 kept (default: standard error)
   --log-level LEVEL    debug, info, warn, error (default info)
   --no-bird            do not run BIRD: no routes are exchanged
@@ -56,7 +60,8 @@ Usage: agent [options]
   --listen HOST:PORT   serve /liveness, /readiness and /metrics over TCP too
 
 Environment, as Calico's: NODENAME, DATASTORE_TYPE=kubernetes, IP, IP6, IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD,
-AUTODETECT_POLL_INTERVAL, AS, CALICO_IPV4POOL_CIDR and the others of pools, NO_DEFAULT_POOLS.
+AUTODETECT_POLL_INTERVAL, AS, CALICO_IPV4POOL_CIDR and the others of pools, NO_DEFAULT_POOLS; and FELIX_LOGPREFIX=... and so on
+for each parameter of FelixConfiguration that has an effect: it goes before the file, and both before what is stored.
 
 Example: agent --node node-a --run /run/gingham --log /var/log/gingham/agent.log
 `
@@ -78,6 +83,7 @@ export function parseOptions(
         run: { type: 'string' },
         state: { type: 'string' },
         datastore: { type: 'string' },
+        'felix-config': { type: 'string' },
         log: { type: 'string' },
         'log-level': { type: 'string' },
         'no-bird': { type: 'boolean' },
@@ -105,6 +111,7 @@ export function parseOptions(
       settings: settings.value,
       // Several agents of one machine, each with a run folder of its own, are no node's.
       nodeFolder: onKubernetes ? (run === DEFAULT_RUN ? NODE_FOLDER : path.join(run, 'node')) : undefined,
+      felixConfig: values['felix-config'] ?? DEFAULT_FELIX_CONFIG,
       log: values.log,
       logLevel: values['log-level'] ?? 'info',
       bird: values['no-bird'] !== true,

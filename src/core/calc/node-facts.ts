@@ -2,6 +2,7 @@
 import { INTERFACE_PREFIX } from '../base/register.ts'
 import { hostPrefix, type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { PROTOCOL_NUMBERS, protocolNumber } from '../net/protocol.ts'
+import { LOCAL_SETTINGS } from '../resources/felix-parameters.ts'
 import { portRange } from '../resources/field.ts'
 import { type FelixConfiguration, find, ofKind, type Snapshot } from '../resources/resource.ts'
 import { lookup, matches } from '../selector/match.ts'
@@ -34,8 +35,8 @@ function logLimit({ logActionRateLimit, logActionRateLimitBurst: burst = 5 }: Sp
 }
 
 /**
- * The settings of a node, field by field: those named `node.<name>`, then those whose nodeSelector selects its Node (of
- * several the oldest), then `default`.
+ * The settings of a node, field by field: those of its environment and file, then those named `node.<name>`, then those
+ * whose nodeSelector selects its Node (of several the oldest), then `default`.
  */
 export function felixSpec(snapshot: Snapshot, node: string): Spec {
   const labels = lookup(find(snapshot, 'Node', { name: node })?.metadata.labels ?? {})
@@ -50,6 +51,7 @@ export function felixSpec(snapshot: Snapshot, node: string): Spec {
     find(snapshot, 'FelixConfiguration', { name: 'default' })?.spec,
     selected[0]?.spec,
     find(snapshot, 'FelixConfiguration', { name: `node.${node}` })?.spec,
+    find(snapshot, 'FelixConfiguration', { name: LOCAL_SETTINGS })?.spec,
   )
 }
 
