@@ -77,9 +77,9 @@ const pools = fc.tuple(fc.subarray(POOLS), fc.subarray(POOLS))
 
 /** What a node of a random cluster must enforce, with settings and pools of its own. */
 const intents: fc.Arbitrary<Intent> = fc
-  .tuple(cluster, settings, pools, nat)
-  .map(([snapshot, s, [masqueradePools, more], n]) => ({
-    ...computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0')),
+  .tuple(cluster, settings, pools, nat, fc.boolean())
+  .map(([snapshot, s, [masqueradePools, more], n, canary]) => ({
+    ...computeIntent(derived(snapshot), 'node0', HOST_INTERFACES.get('node0'), { canary }),
     settings: { ...s, ...n },
     masqueradePools,
     allPools: [...new Set([...masqueradePools, ...more])],

@@ -14,6 +14,13 @@ export const HOST_MAC = 'ee:ee:ee:ee:ee:ee'
 /** The pod's gateway: answered by proxy ARP (IPv4) and by the host side's link-local address (IPv6). */
 export const GATEWAY4 = '169.254.1.1'
 export const GATEWAY6 = 'fe80::ecee:eeff:feee:eeee'
+/** The host's ends of the canary's two links: workload interfaces, with names that are nobody's hash. */
+export const CANARY_INTERFACE = { receiver: 'calicanary0', sender: 'calicanary1' } as const
+/** Out of the networks for benchmarks (RFC 2544, RFC 5180): of those for special purposes the ones that may be forwarded. */
+export const CANARY_ADDRESSES = {
+  receiver: { 4: '198.18.213.1', 6: '2001:2:0:d5::1' },
+  sender: { 4: '198.18.213.2', 6: '2001:2:0:d5::2' },
+} as const
 /**
  * The bit of a packet's mark that says: policy before connection tracking or address translation allowed it, and host endpoints
  * need not judge it again as it comes in. Calico's first one; kube-proxy has 0x4000 and 0x8000.

@@ -29,6 +29,7 @@ import { matches } from '../selector/match.ts'
 import type { Selector } from '../selector/selector.ts'
 import { ActiveSets, type MemberChange } from './active-sets.ts'
 import { Blocks, type RuleList, ruleList } from './blocks.ts'
+import { CANARIES, CANARY_PROFILE } from './canary.ts'
 import { type At, Groups, type LiveGroup, type LiveSource } from './groups.ts'
 import { asksProfiles, defaultAt, hasSay, withStaged } from './guard.ts'
 import { guardedInterfaces, hasHook, type InterfaceChange } from './host-interfaces.ts'
@@ -97,14 +98,18 @@ export class Calculator {
   /** Endpoints of this node as they should be; those in `#dirty` must be guarded anew. */
   readonly #local = new Map<ResourceKey, WorkloadEndpoint>()
   readonly #dirty = new Set<ResourceKey>()
+  /** Endpoints that are there from the beginning, until the first change is told. */
+  readonly #untold = new Set<ResourceKey>()
   /** Something changed that own sides of rules may ask about. */
   #itemsChanged = false
 
-  constructor(node: string) {
+  /** `canary`: whether the node has one. */
+  constructor(node: string, { canary = false } = {}) {
     this.node = node
     const selects = (selector: Selector, addr: Addr): boolean => this.#selects(selector, addr)
     this.#groups = new Groups(new Blocks(this.sets, selects), selects)
     this.#facts = nodeFacts(new Map(), node)
+    if (canary) this.#addCanaries()
   }
 
   get facts(): NodeFacts {
@@ -176,6 +181,8 @@ export class Calculator {
     // Port names first: a rule resolved below then speaks of what they stand for now.
     const names = this.sets.takeNames()
     for (const key of endpoints) this.#guard(key)
+    for (const key of this.#untold) endpoints.add(key)
+    this.#untold.clear()
     if (this.#itemsChanged) for (const key of this.#checkOwnSides(endpoints)) endpoints.add(key)
     this.#itemsChanged = false
     const hosts = this.#hostsChanged && this.#hosts.size + this.hostInterfaces.size > 0
@@ -200,6 +207,22 @@ export class Calculator {
     this.#groups.settle(epoch)
     const nothing = { endpoints: new Set<ResourceKey>(), facts: false, hosts: false }
     return { ...nothing, groups: this.#groups.takeChanged(), members: this.sets.takeMembers() }
+  }
+
+  /** They are no items: no selector finds them. */
+  #addCanaries(): void {
+    const { name, rules } = CANARY_PROFILE
+    const { ingress, egress } = listsOf(name, rules)
+    for (const canary of CANARIES) {
+      const { key, addresses } = canary
+      const self = { labels: {}, addresses, prefixes: [], ports: [] }
+      const join = (list: RuleList): LiveGroup => {
+        const sources: LiveSource[] = [{ kind: 'profile', name, defaultAction: 'Pass', lists: [list] }]
+        return this.#groups.join({ direction: list.direction }, sources, { key, self })
+      }
+      this.endpoints.set(key, { ...canary, groups: { ingress: join(ingress), egress: join(egress) } })
+      this.#untold.add(key)
+    }
   }
 
   #setEndpoint(key: ResourceKey, value: WorkloadEndpoint | undefined): void {

@@ -4,12 +4,13 @@
 import type { Addr } from '../net/addr.ts'
 import { type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { policiesOf } from '../policy/policies.ts'
-import { HOST_LEGS } from '../resources/cause.ts'
+import { type Direction, HOST_LEGS } from '../resources/cause.ts'
 import { endpointLabels, networkSetLabels, type ProfileLookup } from '../resources/derive.ts'
 import { find, type HostEndpoint, keyOf, ofKind, type Snapshot, type WorkloadEndpoint } from '../resources/resource.ts'
+import { CANARIES, CANARY_PROFILE } from './canary.ts'
 import { guardOf, hostGuardOf } from './guard.ts'
 import { guardedInterfaces, hasHook, type Interfaces } from './host-interfaces.ts'
-import type { HostInterface, Intent, LocalEndpoint } from './intent.ts'
+import type { Guard, HostInterface, Intent, LocalEndpoint } from './intent.ts'
 import { nodeFacts } from './node-facts.ts'
 import { SliceIndex, sliceMembers } from './services.ts'
 import { type Labelled, SetCollector } from './sets.ts'
@@ -59,8 +60,24 @@ function networkSetsOf(snapshot: Snapshot, profile: ProfileLookup): Labelled[] {
 
 const prefixesOf = (texts: readonly string[]): Prefix[] => texts.flatMap(text => parsePrefix(text) ?? [])
 
-/** `interfaces`: of the node, by which host endpoints find theirs. */
-export function computeIntent(snapshot: Snapshot, node: string, interfaces: Interfaces = new Map()): Intent {
+/** The canary's endpoints, as if they had a profile that is not among the resources. */
+function canaries(sets: SetCollector): LocalEndpoint[] {
+  const policies = { tiers: [], problems: [], profiles: new Map([[CANARY_PROFILE.name, CANARY_PROFILE]]) }
+  return CANARIES.map(canary => {
+    const profiles = [CANARY_PROFILE.name]
+    const self = { labels: {}, addresses: canary.addresses, prefixes: [], ports: [], profiles }
+    const guard = (direction: Direction): Guard => guardOf(policies, self, { direction, sets })
+    return { ...canary, guards: { ingress: guard('ingress'), egress: guard('egress') } }
+  })
+}
+
+/** `interfaces`: of the node, by which host endpoints find theirs. `canary`: whether it has one. */
+export function computeIntent(
+  snapshot: Snapshot,
+  node: string,
+  interfaces: Interfaces = new Map(),
+  { canary = false } = {},
+): Intent {
   const profile: ProfileLookup = name => find(snapshot, 'Profile', { name })
   const policies = policiesOf(snapshot)
   const endpoints = endpointsOf(snapshot, profile)
@@ -86,6 +103,7 @@ export function computeIntent(snapshot: Snapshot, node: string, interfaces: Inte
       },
     })
   }
+  if (canary) local.push(...canaries(sets))
   local.sort((a, b) => (a.key < b.key ? -1 : 1))
   const guarded = guardedInterfaces(hosts.keys(), { node, interfaces, settings: facts.settings })
   const hostInterfaces = [...guarded].map(([interfaceName, host]): HostInterface => {
