@@ -151,6 +151,9 @@ export const close = (fd: number): void => void call('close', String(fd), sys.SY
 /** Moves the calling thread into the network namespace behind a descriptor. */
 export const setNetns = (fd: number, path: string): void => void call('setns', path, sys.SYS_setns!, fd, CLONE_NEWNET)
 
+/** Moves the calling thread into a network namespace that is made for it. */
+export const unshareNetns = (): void => void call('unshare', 'network', sys.SYS_unshare!, CLONE_NEWNET)
+
 export const READABLE = 1
 export const WRITABLE = 2
 
