@@ -96,12 +96,19 @@ export class FaultyDataplane {
   beforeRead: () => void = () => {}
   #snapshot: Snapshot = new Map<ResourceKey, Resource>()
   #revision = 0
+  readonly #canary: boolean
 
   constructor(
     t: Pick<TestContext, 'after'>,
-    options: { own?: boolean; quarantineMs?: number; connect?: (netns: string) => NftConnection } = {},
+    options: {
+      own?: boolean
+      canary?: boolean
+      quarantineMs?: number
+      connect?: (netns: string) => NftConnection
+    } = {},
   ) {
     const { name, path } = freshNetns(t)
+    this.#canary = options.canary ?? false
     this.name = name
     this.path = path
     this.nft = (options.connect ?? openNft)(path)
@@ -125,6 +132,7 @@ export class FaultyDataplane {
         this.programmed++
       },
       own: options.own ?? false,
+      canary: this.#canary,
       ...(options.quarantineMs !== undefined && { quarantineMs: options.quarantineMs }),
     })
     t.after(() => {
@@ -167,7 +175,10 @@ export class FaultyDataplane {
   }
 
   proof(): Proof {
-    return prove(decodeRuleset(this.reader.read()), computeIntent(this.#snapshot, NODE))
+    return prove(
+      decodeRuleset(this.reader.read()),
+      computeIntent(this.#snapshot, NODE, undefined, { canary: this.#canary }),
+    )
   }
 
   /** Nothing passes that no state ever allowed; asked of nft's own listing. */

@@ -38,8 +38,8 @@ class Rig extends FaultyDataplane {
       },
       known: () => ({ changes: [...this.#view].map(([key, value]) => ({ key, value })), interfaces: [] }),
       restartMs: [300],
-      start: node => {
-        const worker = inNetns(this.path, () => new Worker(WORKER, { workerData: { node } }))
+      start: workerData => {
+        const worker = inNetns(this.path, () => new Worker(WORKER, { workerData }))
         this.workers.push(worker)
         return worker
       },

@@ -4,6 +4,7 @@ import path from 'node:path'
 import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { VERSION } from '../../core/base/version.ts'
+import { poolOfCanary } from '../../core/calc/canary.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
@@ -17,6 +18,7 @@ import { writeSysctl } from '../../io/kernel/sysctl.ts'
 import type { Logger } from '../../io/log.ts'
 import { ResourceClient } from '../../io/store/resource-client.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
+import { Canary } from './canary.ts'
 import { CniService } from './cni.ts'
 import { linkSocket, unlinkSocket } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
@@ -63,6 +65,7 @@ export class Agent {
   readonly #ipamWatches = new Map<string, Watch>()
   #tableWatch: TableWatch | undefined
   #proof: ProofLoop | undefined
+  readonly #canary: Canary | undefined
   readonly #collector: IpamCollector
   readonly #interfaces: InterfaceFacts
   #connected = false
@@ -112,6 +115,7 @@ export class Agent {
         if (this.#view?.inSync) this.#nodeStart.ready()
       },
       own: options.ownTable,
+      canary: options.canary > 0,
       logGroup: this.#packetLog.group,
     })
     this.#collector = new IpamCollector({
@@ -128,6 +132,15 @@ export class Agent {
       // Before somebody else gets them: what is remembered as allowed was allowed to who had them.
       onReleased: addresses => flushAddresses(addresses),
     })
+    if (options.canary > 0) {
+      this.#canary = new Canary({
+        log,
+        metrics: this.#metrics,
+        periodMs: options.canary * 1000,
+        isProgrammed: () => this.#dataplane.status().programmed,
+        pool: () => poolOfCanary(this.#dataplane.facts),
+      })
+    }
     this.#interfaces = new InterfaceFacts({
       node: options.node,
       log,
@@ -178,6 +191,7 @@ export class Agent {
     this.#tableWatch = new TableWatch(this.#dataplane, this.#log)
     this.#proof = new ProofLoop({
       node: this.#options.node,
+      canary: this.#canary !== undefined,
       log: this.#log,
       metrics: this.#metrics,
       dataplane: this.#dataplane,
@@ -218,6 +232,7 @@ export class Agent {
       onChange: update => this.#lastKnown.live(update),
     })
     this.#lastKnown.start()
+    this.#canary?.start()
     this.#followBlocks()
   }
 
@@ -230,6 +245,7 @@ export class Agent {
     this.#nodeStart.stop()
     this.#interfaces.stop()
     this.#tableWatch?.stop()
+    await this.#canary?.stop()
     await this.#proof?.stop()
     if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)
     this.#cniSpool.stop()
@@ -320,6 +336,7 @@ export class Agent {
       ...(this.#view?.inSync ? [] : ['the datastore was not read yet']),
       ...(programmed ? [] : ['policy is not programmed']),
       ...(this.#proof?.status().differs ? ['the kernel does not do what the resources say'] : []),
+      ...(this.#canary?.notReady ?? []),
     ]
   }
 
@@ -338,7 +355,8 @@ export class Agent {
     const peers = (await this.#routing?.peers().catch(() => [])) ?? []
     const inSync = this.#view?.inSync ?? false
     const proof = this.#proof?.status()
-    this.#metrics.problems.set(problems.length)
+    const canary = this.#canary?.status
+    this.#metrics.problems.set(problems.length + (canary?.fix ? 1 : 0))
     const notReady = this.#notReady()
     return {
       node: this.#options.node,
@@ -360,6 +378,18 @@ export class Agent {
         table: NFT_TABLE,
         problems,
       },
+      canary: canary
+        ? {
+            state: canary.state,
+            sinceSeconds: secondsSince(canary.since),
+            secondsAgo: canary.at ? secondsSince(canary.at) : null,
+            faults: canary.faults,
+            ...canary.fix,
+            lastFailure: canary.lastFailure
+              ? { ...canary.lastFailure, secondsAgo: secondsSince(canary.lastFailure.at) }
+              : null,
+          }
+        : null,
       bgp: this.#bird ? { established: peers.filter(p => p.state === 'Established').length, peers } : null,
       pods: [...ofKind(this.#resources, 'WorkloadEndpoint')].filter(w => w.spec.node === this.#options.node).length,
     }

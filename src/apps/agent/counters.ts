@@ -1,6 +1,7 @@
 // The kernel's counters, by cause: each outcome chain counts just before its verdict, under the cause as a comment. What
 // would be decided if the staged policies were enforced is counted before, as `staged: ` and the cause, and so are the
 // packets that come to Log rules, as `Log ` and the rule.
+import { isCanary } from '../../core/calc/canary.ts'
 import type { Outcome, Step } from '../../core/classify/outcome.ts'
 import { type Direction, type HostHook, printCause, printLog } from '../../core/resources/cause.ts'
 
@@ -27,6 +28,8 @@ function countedAs(step: Step): string | undefined {
 
 export function outcomeCounters(outcomes: Iterable<Outcome>, counters: ChainCounters): OutcomeCounter[] {
   return [...outcomes].flatMap(outcome => {
+    // What we count of ourselves is nobody's traffic.
+    if (outcome.steps.some(step => 'cause' in step && isCanary(step.cause))) return []
     const found = counters.get(outcome.name) ?? []
     const counted = outcome.steps.map(countedAs).filter(cause => cause !== undefined)
     return counted.flatMap((cause, i): OutcomeCounter[] => {

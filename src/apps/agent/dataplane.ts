@@ -4,7 +4,9 @@
 import type { Change } from '../../core/base/change.ts'
 import { NFT_TABLE } from '../../core/base/register.ts'
 import { Calculator } from '../../core/calc/calculator.ts'
+import { CANARIES } from '../../core/calc/canary.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
+import type { NodeFacts } from '../../core/calc/node-facts.ts'
 import { Classifier } from '../../core/classify/classifier.ts'
 import type { Outcome } from '../../core/classify/outcome.ts'
 import type { Addr } from '../../core/net/addr.ts'
@@ -38,6 +40,8 @@ export type DataplaneOptions = {
   readonly own?: boolean
   /** A packet that has begun its walk through the old objects has left them after this. */
   readonly quarantineMs?: number
+  /** Whether the node has a canary; `canary.ts`. */
+  readonly canary?: boolean
   /** The NFLOG group of Log rules; without, their lines are the kernel log's. */
   readonly logGroup?: number | undefined
 }
@@ -72,6 +76,8 @@ export class PolicyDataplane {
   readonly #metrics: Metrics
   readonly #onProgrammed: () => void
   readonly #calculator: Calculator
+  /** Endpoints that are nobody's. */
+  readonly #canaries: number
   readonly #classifier = new Classifier()
   readonly #tracker = new TableTracker(tableState(undefined))
   readonly #renderer: TableRenderer
@@ -112,7 +118,9 @@ export class PolicyDataplane {
     this.#onProgrammed = options.onProgrammed
     this.#own = options.own ?? true
     this.#quarantineMs = options.quarantineMs ?? QUARANTINE_MS
-    this.#calculator = new Calculator(options.node)
+    const { canary = false } = options
+    this.#canaries = canary ? CANARIES.length : 0
+    this.#calculator = new Calculator(options.node, { canary })
     this.#renderer = new TableRenderer(this.#tracker, this.#calculator, this.#classifier, {
       logGroup: options.logGroup,
     })
@@ -121,6 +129,10 @@ export class PolicyDataplane {
   /** Every outcome that the table has. */
   outcomes(): Iterable<Outcome> {
     return this.#classifier.store.outcomes()
+  }
+
+  get facts(): NodeFacts {
+    return this.#calculator.facts
   }
 
   /** How FelixConfiguration wants lines of Log rules to begin. */
@@ -171,7 +183,7 @@ export class PolicyDataplane {
       lastWriteAt: this.#lastWriteAt,
       readBackAt: this.#readBackAt,
       lastEdit: this.#lastEdit,
-      endpoints: this.#calculator.endpoints.size,
+      endpoints: this.#calculator.endpoints.size - this.#canaries,
       atoms: this.#classifier.atoms.size,
       rows: this.#classifier.store.rowCount,
       outcomes: this.#classifier.store.outcomeCount,

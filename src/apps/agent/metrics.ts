@@ -42,6 +42,21 @@ export class Metrics {
     'gingham_proof_restarts_total',
     'Times that the thread of the proof died and was started anew.',
   )
+  readonly canarySuccess = this.#gauge(
+    'gingham_canary_success',
+    '1 if the canary’s packets last went as policy wants: the allowed one arrived, the denied ones did not.',
+  )
+  readonly canaryLastSuccess = this.#gauge(
+    'gingham_canary_last_success_timestamp_seconds',
+    'When the canary’s packets last went as policy wants.',
+  )
+  readonly canaryRuns = new Counter({
+    name: 'gingham_canary_runs_total',
+    help: 'Rounds of the canary by result: ok, failed, unable (it cannot be set up), off (a pool holds its addresses).',
+    labelNames: ['result'],
+    registers: [this.registry],
+  })
+  readonly canarySeconds = this.#summary('gingham_canary_seconds', 'Time of a round of the canary.')
   readonly logPackets = this.#counter(
     'gingham_log_packets_total',
     'Packets that came to Log rules, by the kernel’s counters; more than there are lines, which are limited.',

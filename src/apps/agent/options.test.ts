@@ -19,6 +19,17 @@ test('the CNI plugin’s default path is linked by an agent with the default run
   }
 })
 
+test('the canary is on unless it is told otherwise, in seconds', () => {
+  const seconds = (...argv: string[]) => {
+    const options = parseOptions(argv, {})
+    return 'text' in options ? options.text.split('\n')[0] : options.canary
+  }
+  assert.equal(seconds(), 50)
+  assert.equal(seconds('--canary', '0'), 0)
+  assert.equal(seconds('--canary', '0.5'), 0.5)
+  assert.equal(seconds('--canary', 'often'), '--canary often: not a number of seconds')
+})
+
 test('help and mistakes are a text and a code', () => {
   const help = parseOptions(['--help'])
   assert.ok('text' in help && help.code === 0)

@@ -29,6 +29,8 @@ export type AgentOptions = {
   readonly bird: boolean
   /** Whether the kernel shall refuse edits of the policy table by others. */
   readonly ownTable: boolean
+  /** Seconds between two rounds of the canary; 0: none. */
+  readonly canary: number
   /** Where the CNI client looks for the agent: a link to the agent's socket. None: clients are told the socket itself. */
   readonly cniSocket: string | undefined
   /** TCP address `host:port` for health and metrics besides the unix socket; off by default. */
@@ -54,6 +56,8 @@ Usage: agent [options]
   --log-level LEVEL    debug, info, warn, error (default info)
   --no-bird            do not run BIRD: no routes are exchanged
   --no-own-table       let other programs edit the policy table (edits are repaired; for tests)
+  --canary SECONDS     how often packets of the agent's own prove the node's dataplane (default 50, so that what breaks is
+                       told within a minute); 0: never
   --cni-socket PATH    a link to the agent's socket, where the CNI plugin finds it (default ${DEFAULT_CNI_SOCKET}
                        with the default run folder, else none)
   --no-cni-socket      make no such link
@@ -88,6 +92,7 @@ export function parseOptions(
         'log-level': { type: 'string' },
         'no-bird': { type: 'boolean' },
         'no-own-table': { type: 'boolean' },
+        canary: { type: 'string' },
         'cni-socket': { type: 'string' },
         'no-cni-socket': { type: 'boolean' },
         listen: { type: 'string' },
@@ -100,6 +105,8 @@ export function parseOptions(
     const onKubernetes = datastore === KUBERNETES
     const settings = parseNodeSettings(env, { method: onKubernetes ? { kind: 'kubernetes-internal-ip' } : undefined })
     if (!settings.ok) throw new Error(settings.problems.map(p => `${p.path}=${p.value}: ${p.message}`).join('\n'))
+    const canary = Number(values.canary ?? 50)
+    if (!Number.isFinite(canary) || canary < 0) throw new Error(`--canary ${values.canary}: not a number of seconds`)
     const cniSocket = values['cni-socket'] ?? (run === DEFAULT_RUN ? DEFAULT_CNI_SOCKET : undefined)
     return {
       node: values.node ?? (env.NODENAME || hostname().toLowerCase()),
@@ -116,6 +123,7 @@ export function parseOptions(
       logLevel: values['log-level'] ?? 'info',
       bird: values['no-bird'] !== true,
       ownTable: values['no-own-table'] !== true,
+      canary,
       cniSocket: values['no-cni-socket'] ? undefined : cniSocket,
       listen: values.listen,
     }

@@ -17,6 +17,9 @@ import type { Resource } from '../../core/resources/resource.ts'
 import { RawRulesetReader } from '../../io/kernel/raw-ruleset.ts'
 import { type ReadBack, readBack } from './read-back.ts'
 
+/** Of whose ruleset it is. */
+export type ProofData = { readonly node: string; readonly canary: boolean }
+
 export type ProofChanges = {
   readonly changes: readonly Change<ResourceKey, Resource>[]
   readonly interfaces: readonly InterfaceChange[]
@@ -47,7 +50,7 @@ os.setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICE)
 
 const resources = new Map<ResourceKey, Resource>()
 const interfaces = new Map<string, readonly Addr[]>()
-const { node } = workerData as { node: string }
+const { node, canary } = workerData as ProofData
 
 function answer(revision: number, writes: number): ProofAnswer {
   const began = performance.now()
@@ -57,7 +60,7 @@ function answer(revision: number, writes: number): ProofAnswer {
     using reader = new RawRulesetReader()
     const raw = reader.read()
     read = readBack(raw, NFT_TABLE)
-    const proof = prove(decodeRuleset(raw), computeIntent(resources, node, interfaces))
+    const proof = prove(decodeRuleset(raw), computeIntent(resources, node, interfaces, { canary }))
     return {
       revision,
       writes,

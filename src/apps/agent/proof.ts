@@ -4,7 +4,7 @@ import type { Worker } from 'node:worker_threads'
 import type { Logger } from '../../io/log.ts'
 import { startWorker } from '../../io/worker.ts'
 import type { Metrics } from './metrics.ts'
-import type { ProofAnswer, ProofChanges, ProofRequest } from './proof-worker.ts'
+import type { ProofAnswer, ProofChanges, ProofData, ProofRequest } from './proof-worker.ts'
 import type { ReadBack } from './read-back.ts'
 
 /** After a change the kernel is given time to settle; without one it is proved anew after this. */
@@ -35,6 +35,8 @@ export type ReadBackTarget = {
 
 export type ProofOptions = {
   readonly node: string
+  /** Whether the node has a canary, which is part of what it must enforce. */
+  readonly canary?: boolean
   readonly log: Logger
   readonly metrics: Metrics
   readonly dataplane: ReadBackTarget
@@ -43,11 +45,11 @@ export type ProofOptions = {
   /** All that was told so far, for a thread that begins in the midst. */
   readonly known: () => ProofChanges
   /** How the thread is started; a worker reads the ruleset of the namespace in which it was started. */
-  readonly start?: (node: string) => Worker
+  readonly start?: (data: ProofData) => Worker
   readonly restartMs?: readonly number[]
 }
 
-const startProof = (node: string): Worker => startWorker('proof-worker', import.meta.url, { workerData: { node } })
+const startProof = (workerData: ProofData): Worker => startWorker('proof-worker', import.meta.url, { workerData })
 
 export class ProofLoop {
   readonly #options: ProofOptions
@@ -80,7 +82,8 @@ export class ProofLoop {
   }
 
   #start(): void {
-    const worker = (this.#options.start ?? startProof)(this.#options.node)
+    const { node, canary = false, start = startProof } = this.#options
+    const worker = start({ node, canary })
     this.#worker = worker
     let why = 'it stopped'
     worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
