@@ -43,6 +43,18 @@ const statusSchema = z.object({
     /** Somebody else changed the table; it was put right. */
     lastEdit: z.object({ secondsAgo: z.number(), by: z.string(), what: z.array(z.string()) }).nullish(),
   }),
+  /** Whether packets of the agent's own go as policy wants; absent where it sends none. */
+  canary: z
+    .object({
+      state: z.enum(['waiting', 'ok', 'failed', 'unable', 'off']),
+      sinceSeconds: z.number(),
+      secondsAgo: z.number().nullish(),
+      faults: z.array(z.string()),
+      why: z.string().optional(),
+      fix: z.string().optional(),
+      lastFailure: z.object({ secondsAgo: z.number(), faults: z.array(z.string()) }).nullish(),
+    })
+    .nullish(),
   bgp: z
     .object({
       established: z.number(),

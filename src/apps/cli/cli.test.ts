@@ -249,6 +249,7 @@ const HEALTHY: AgentStatus = {
     readBack: { secondsAgo: 5 },
     proof: { secondsAgo: 20, proved: true, classes: 9 },
   },
+  canary: { state: 'ok', sinceSeconds: 100, secondsAgo: 9, faults: [] },
   bgp: {
     established: 1,
     peers: [{ name: 'node-b', address: '172.31.0.2', state: 'Established', since: null, routes: 3 }],
@@ -261,8 +262,8 @@ test('status: all well, and what is wrong with the fix', async () => {
   assert.deepEqual(well, {
     code: 0,
     err: '',
-    out: `NODE    STATE  DATASTORE        KERNEL              PROOF                             POLICY                                    BGP  PODS  UP
-node-a  ok     in sync, rev 45  programmed, rev 45  proved 20s ago, read back 5s ago  2 endpoints, 3 atoms, 4 rows, 5 outcomes  1/1  2     2m
+    out: `NODE    STATE  DATASTORE        KERNEL              PROOF                             CANARY     POLICY                                    BGP  PODS  UP
+node-a  ok     in sync, rev 45  programmed, rev 45  proved 20s ago, read back 5s ago  ok 9s ago  2 endpoints, 3 atoms, 4 rows, 5 outcomes  1/1  2     2m
 
 1 of 1 nodes ready, 0 problems
 `,
@@ -299,6 +300,32 @@ node-a  ok     in sync, rev 45  programmed, rev 45  proved 20s ago, read back 5s
   const json = JSON.parse((await gingham(['status', '-o', 'json'])).out)
   assert.equal(json.nodes.length, 3)
   assert.equal((await shell().gingham(['status'])).code, 1)
+})
+
+test('status: what the canary met, with its reason and what to try, and for an hour after it is over', async () => {
+  const faults = ['IPv4 allow: did not arrive']
+  const lastFailure = { secondsAgo: 40, faults }
+  const failed = {
+    state: 'failed',
+    sinceSeconds: 300,
+    secondsAgo: 4,
+    faults,
+    why: 'x is not 1',
+    fix: 'set x',
+    lastFailure,
+  }
+  const rows: readonly (readonly [AgentStatus['canary'], RegExp])[] = [
+    [{ ...failed, state: 'failed' }, / FAILED for 5m .*canary: IPv4 allow: did not arrive, x is not 1 +fix: set x\n/s],
+    [{ ...failed, state: 'failed' }, / 1 problem\n$/],
+    [{ ...HEALTHY.canary!, lastFailure }, /the canary failed 40s ago: IPv4 allow: did not arrive; it is over +fix: /],
+    [{ ...HEALTHY.canary!, lastFailure: { ...lastFailure, secondsAgo: 3601 } }, / 0 problems\n$/],
+    [null, / none /],
+  ]
+  for (const [canary, says] of rows) {
+    const { gingham } = shell({ status: { 'node-a': { ok: true, value: { ...HEALTHY, canary } } } })
+    assert.match((await gingham(['status'])).out, says)
+    assert.match((await gingham(['status', '-o', 'yaml'])).out, /^ +canary:/m)
+  }
 })
 
 test('status: a problem has the cure that fits it, or none when its text says enough', async () => {

@@ -79,7 +79,7 @@ ${examples('gingham try examples/worked', 'gingham try pods.yaml policies.yaml e
       'after',
       examples('gingham status', 'gingham status -o json', 'until gingham status; do sleep 1; done'),
     )
-    .option('-o, --output <format>', 'text or json', 'text')
+    .option('-o, --output <format>', 'text, json or yaml', 'text')
     .action(async ({ output }: { output: string }) => {
       const ok = await readStatus({ connect: surroundings.connect, agents, terminal, output })
       if (!ok) throw new CommanderError(1, 'gingham.unready', '')

@@ -1,4 +1,5 @@
 // Asks every node that has a socket here, and every node that the datastore knows, how it is.
+import { stringify } from 'yaml'
 import { ofKind } from '../../core/resources/resource.ts'
 import { StoreError } from '../../io/store/store.ts'
 import type { Agents } from './agents.ts'
@@ -15,16 +16,18 @@ export type StatusContext = {
 
 /** Prints the overview and returns whether all is well. Without a datastore the nodes still answer. */
 export async function readStatus({ connect, agents, terminal, output }: StatusContext): Promise<boolean> {
-  if (output !== 'text' && output !== 'json') throw new CommandError(`unrecognized output format '${output}'`)
+  if (output !== 'text' && output !== 'json' && output !== 'yaml')
+    throw new CommandError(`unrecognized output format '${output}'`)
   const { nodes: known, trouble } = await knownNodes(connect)
   const names = [...new Set([...(await agents.nodes()), ...known])].sort()
   const answers: NodeAnswer[] = await Promise.all(
     names.map(async node => ({ node, answer: await agents.status(node) })),
   )
   const { lines, ok } = printStatus(answers)
-  if (output === 'json') {
+  if (output !== 'text') {
     const datastore = trouble === undefined ? { ok: true } : { ok: false, why: trouble }
-    terminal.out(`${JSON.stringify({ datastore, nodes: answers }, undefined, 2)}\n`)
+    const all = { datastore, nodes: answers }
+    terminal.out(output === 'yaml' ? stringify(all) : `${JSON.stringify(all, undefined, 2)}\n`)
   } else {
     terminal.out(`${lines.join('\n')}\n`)
     if (trouble !== undefined) terminal.err(`${trouble}\n`)

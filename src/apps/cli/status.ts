@@ -44,7 +44,7 @@ export function age(seconds: number): string {
 function faults({ node, answer }: NodeAnswer): Fault[] {
   if (!answer.ok)
     return [{ node, text: `no answer: ${answer.why}`, fix: 'start the node agent again (npm start for the lab)' }]
-  const { datastore, dataplane, bgp, ready } = answer.value
+  const { datastore, dataplane, canary, bgp, ready } = answer.value
   const found: Fault[] = []
   const fault = (text: string, fix?: string): void => void found.push({ node, text, fix })
   if (!datastore.connected) {
@@ -58,10 +58,18 @@ function faults({ node, answer }: NodeAnswer): Fault[] {
   }
   for (const problem of dataplane.problems) fault(problem, cureOf(problem))
   const edit = dataplane.lastEdit
-  if (edit && edit.secondsAgo < EDIT_SHOWN_SECONDS) {
+  if (edit && edit.secondsAgo < SHOWN_SECONDS) {
     const what = edit.what.length > 1 ? `${edit.what[0]} and ${edit.what.length - 1} more` : edit.what[0]
     const text = `${edit.by} changed the policy table ${age(edit.secondsAgo)} ago: ${what}; it was put right`
     fault(text, 'find out who did it and why; the agent log has all of it')
+  }
+  if (canary?.why) fault(`canary: ${[...canary.faults, canary.why].join(', ')}`, canary.fix)
+  const failure = canary?.lastFailure
+  if (failure && canary.state !== 'failed' && failure.secondsAgo < SHOWN_SECONDS) {
+    fault(
+      `the canary failed ${age(failure.secondsAgo)} ago: ${failure.faults.join(', ')}; it is over`,
+      'see the agent log',
+    )
   }
   for (const peer of bgp?.peers ?? []) {
     if (peer.state.toLowerCase() !== 'established') {
@@ -82,11 +90,17 @@ function proofs({ dataplane: { proof, readBack } }: AgentStatus): string {
   return `${proof.proved ? 'proved' : 'NOT PROVED'} ${age(proof.secondsAgo)} ago, ${read}`
 }
 
-/** An edit by somebody else is shown for so long, although it was put right. */
-const EDIT_SHOWN_SECONDS = 3600
+/** An edit by somebody else, or what the canary met, is shown for so long, although it is over. */
+const SHOWN_SECONDS = 3600
+
+function canaryWord({ canary }: AgentStatus): string {
+  if (!canary) return 'none'
+  if (canary.state === 'failed') return `FAILED for ${age(canary.sinceSeconds)}`
+  return typeof canary.secondsAgo === 'number' ? `${canary.state} ${age(canary.secondsAgo)} ago` : canary.state
+}
 
 function row({ node, answer }: NodeAnswer): string[] {
-  if (!answer.ok) return [node, 'DOWN', '-', '-', '-', '-', '-', '-', '-']
+  if (!answer.ok) return [node, 'DOWN', '-', '-', '-', '-', '-', '-', '-', '-']
   const { ready, datastore, dataplane, bgp, pods, uptimeSeconds } = answer.value
   const store = !datastore.connected ? 'away' : datastore.inSync ? `in sync, rev ${datastore.revision}` : 'reading'
   const kernel = dataplane.programmed ? `programmed, rev ${dataplane.programmedRevision}` : 'not programmed'
@@ -97,6 +111,7 @@ function row({ node, answer }: NodeAnswer): string[] {
     store,
     kernel,
     proofs(answer.value),
+    canaryWord(answer.value),
     sizes,
     bgp ? `${bgp.established}/${bgp.peers.length}` : 'off',
     String(pods ?? dataplane.endpoints),
@@ -112,7 +127,7 @@ export function printStatus(answers: readonly NodeAnswer[]): {
   if (answers.length === 0) {
     return { lines: ['no node agent is known here (fix: start the lab with npm start, or set GINGHAM_RUN)'], ok: false }
   }
-  const heading = ['NODE', 'STATE', 'DATASTORE', 'KERNEL', 'PROOF', 'POLICY', 'BGP', 'PODS', 'UP']
+  const heading = ['NODE', 'STATE', 'DATASTORE', 'KERNEL', 'PROOF', 'CANARY', 'POLICY', 'BGP', 'PODS', 'UP']
   const lines = columns([heading, ...answers.map(row)])
   const found = answers.flatMap(faults)
   if (found.length > 0) {
