@@ -237,7 +237,7 @@ export class IpamHistory {
 
   #anyNode = (): string => NODES[this.#dice(NODES.length)]!
 
-  async #assign(node: string, handle: string): Promise<void> {
+  async #assign(node: string, handle: string, isNewHandle: boolean): Promise<void> {
     const request = { node, handle, pools: this.#pools, attributes: podAttributes(handle) }
     if (this.#dice(6) === 0) {
       const base = toNumber(prefixBase(this.#pools[0]!.cidr))
@@ -247,7 +247,7 @@ export class IpamHistory {
       return
     }
     const [num4, num6] = [1 + this.#dice(2), this.#dice(2)]
-    const { v4, v6 } = await this.#open(true).autoAssign({ ...request, num4, num6 })
+    const { v4, v6 } = await this.#open(true).autoAssign({ ...request, isNewHandle, num4, num6 })
     assert.deepEqual([v4.length, v6.length], [num4, num6])
     this.#world.take([...v4, ...v6], handle)
   }
@@ -256,7 +256,7 @@ export class IpamHistory {
     const handle = `net.${node}-${++this.#serial}`
     this.#world.addPod(handle, node)
     const pod = { handle, certain: true }
-    const ended = await this.#attempt(() => this.#assign(node, handle))
+    const ended = await this.#attempt(() => this.#assign(node, handle, true))
     const has = [...this.#world.held.values()].includes(handle)
     if (has) this.counts.assigned++
     if (ended && !has) this.#world.removePod(handle)
@@ -272,7 +272,7 @@ export class IpamHistory {
       this.counts.repeated++
       if (pod.certain) assert.deepEqual([...held].sort(), had.sort(), `${handle} has other addresses`)
       if (held.length > 0) return this.#world.take(held, handle)
-      await this.#assign(node, handle)
+      await this.#assign(node, handle, false)
     })
     pods.push({ handle, certain: ended && (pod.certain || [...this.#world.held.values()].includes(handle)) })
   }

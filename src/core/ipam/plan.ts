@@ -1,18 +1,24 @@
 // A plan is a pure description of work on a datastore: a generator that yields one step at a time (read a key, read a
-// prefix, one compare-and-set write) and is sent what came of it. It never waits, knows no clock and no chance, and may be
-// abandoned after any step: whoever comes next finds a state that its own plan repairs.
+// prefix, compare-and-set writes of which none waits for another) and is sent what came of it. It never waits, knows no
+// clock and no chance, and may be abandoned at any write: whoever comes next finds a state that its own plan repairs.
 
 /** A key as it was read: its text and the revision to name when writing it. */
 export type Stored = { readonly key: string; readonly value: string; readonly revision: number }
 
+/** Without a value: a deletion. `ifRevision` 0: the key must not exist. */
+export type Write = { readonly key: string; readonly value: string | undefined; readonly ifRevision: number }
+
+/** What became of a write: the new revision (0: deleted), or undefined: the key has another revision than the one named. */
+export type Written = number | undefined
+
 export type Step =
   | { readonly kind: 'get'; readonly key: string }
   | { readonly kind: 'list'; readonly prefix: string }
-  /** Without a value: a deletion. `ifRevision` 0: the key must not exist. */
-  | { readonly kind: 'write'; readonly key: string; readonly value: string | undefined; readonly ifRevision: number }
+  /** In any order, or side by side. */
+  | { readonly kind: 'write'; readonly writes: readonly Write[] }
 
-/** To get: the entry or undefined; to list: entries by key; to write: the new revision (0: deleted), undefined: conflict. */
-export type Answer = Stored | readonly Stored[] | number | undefined
+/** To get: the entry or undefined; to list: entries by key; to write: what became of each. */
+export type Answer = Stored | readonly Stored[] | readonly Written[] | undefined
 
 export type Plan<T> = Generator<Step, T, Answer>
 
@@ -23,6 +29,7 @@ export type IpamErrorCode =
   | 'exhausted'
   | 'assigned'
   | 'not-owned'
+  | 'exists'
   | 'handle'
   | 'sequence'
   | 'corrupt'
@@ -46,14 +53,18 @@ export function* list(prefix: string): Plan<readonly Stored[]> {
   return (yield { kind: 'list', prefix }) as readonly Stored[]
 }
 
+export function* writeAll(writes: readonly Write[]): Plan<readonly Written[]> {
+  return (yield { kind: 'write', writes }) as readonly Written[]
+}
+
 /** The new revision, or undefined if the key has another revision than the one named. */
-export function* put(key: string, value: string, ifRevision: number): Plan<number | undefined> {
-  return (yield { kind: 'write', key, value, ifRevision }) as number | undefined
+export function* put(key: string, value: string, ifRevision: number): Plan<Written> {
+  return (yield* writeAll([{ key, value, ifRevision }]))[0]
 }
 
 /** Whether the key was deleted; false if it has another revision than the one named. */
 export function* remove(key: string, ifRevision: number): Plan<boolean> {
-  return (yield { kind: 'write', key, value: undefined, ifRevision }) !== undefined
+  return (yield* writeAll([{ key, value: undefined, ifRevision }]))[0] !== undefined
 }
 
 /** Calico's budget of datastore conflicts for one loop. */

@@ -19,7 +19,7 @@ import {
 } from './block.ts'
 import { decodeHandle, EMPTY_HANDLE, encodeHandle, type Handle, withCount } from './handle.ts'
 import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, handleKey, type Owner } from './keys.ts'
-import { get, IpamError, list, type Plan, put, remove, retry } from './plan.ts'
+import { get, IpamError, list, type Plan, put, remove, retry, type Write, writeAll } from './plan.ts'
 import { DEFAULT_BLOCK_SIZE } from './pools.ts'
 
 export type StoredHandle = { readonly handle: Handle; readonly revision: number }
@@ -60,11 +60,8 @@ export function* releaseFrom(
     const actual = (id: string): number => (next ? ordinalsOf(next, id).length : 0)
     const wrong = read.filter(([id, { handle }]) => (handle.counts.get(cidr) ?? 0) !== actual(id))
     if (found && next && (chosen.length > 0 || wrong.length > 0)) {
-      const written =
-        isEmpty(next) && next.affinity === null
-          ? yield* remove(blockKey(cidr), found.revision)
-          : (yield* put(blockKey(cidr), encodeBlock(next), found.revision)) !== undefined
-      if (!written) return undefined
+      const [written] = yield* writeAll([blockWrite(next, found.revision)])
+      if (written === undefined) return undefined
     }
     released ??= chosen
     let settled = true
@@ -80,16 +77,45 @@ export function* releaseFrom(
   })
 }
 
-/** Releases every address of a handle; gives them. A handle that is not there has none. */
+/** What writes a block that lost addresses: nobody's, and empty, it goes. */
+const blockWrite = (block: Block, ifRevision: number): Write => ({
+  key: blockKey(block.cidr),
+  value: isEmpty(block) && block.affinity === null ? undefined : encodeBlock(block),
+  ifRevision,
+})
+
+/** Releases every address of a handle, and the handle; gives them. A handle that is not there has none. */
 export function* releaseByHandle(id: string): Plan<Addr[]> {
   const addresses: Addr[] = []
-  const { handle, revision } = yield* readHandle(id)
-  for (const cidr of handle.counts.keys()) {
-    const ordinals = yield* releaseFrom(cidr, [id], block => ordinalsOf(block, id))
-    addresses.push(...ordinals.map(ordinal => addressAt(cidr, ordinal)))
-  }
-  if (revision !== 0 && handle.counts.size === 0) yield* remove(handleKey(id), revision)
+  yield* retry(function* (): Plan<true | undefined> {
+    const { handle, revision } = yield* readHandle(id)
+    for (const [cidr, ordinals] of yield* freeAll(id, handle.counts.keys()))
+      addresses.push(...ordinals.map(ordinal => addressAt(cidr, ordinal)))
+    return revision === 0 || (yield* remove(handleKey(id), revision)) || undefined
+  })
   return addresses
+}
+
+/** Frees what the handle has in blocks. Each block is written, so that an allocation that has read it fails. */
+function* freeAll(id: string, cidrs: Iterable<Prefix>): Plan<ReadonlyMap<Prefix, readonly number[]>> {
+  const freed = new Map<Prefix, readonly number[]>()
+  let left: readonly Prefix[] = [...cidrs]
+  yield* retry(function* (): Plan<true | undefined> {
+    const writes: { readonly cidr: Prefix; readonly ordinals: readonly number[]; readonly write: Write }[] = []
+    for (const cidr of left) {
+      const found = yield* readBlock(cidr)
+      if (found === 'corrupt') throw new IpamError('corrupt', `the IPAM block ${cidr} cannot be read`)
+      if (found === undefined) continue
+      const ordinals = ordinalsOf(found.block, id)
+      const next = ordinals.length > 0 ? free(found.block, ordinals) : touch(found.block)
+      writes.push({ cidr, ordinals, write: blockWrite(next, found.revision) })
+    }
+    const written = writes.length === 0 ? [] : yield* writeAll(writes.map(({ write }) => write))
+    left = writes.flatMap(({ cidr }, i) => (written[i] === undefined ? [cidr] : []))
+    for (const { cidr, ordinals } of writes) if (!left.includes(cidr)) freed.set(cidr, ordinals)
+    return left.length === 0 || undefined
+  })
+  return freed
 }
 
 /** An address to take back; with a handle or a sequence number, only if it is still that allocation. */

@@ -43,7 +43,8 @@ const release = (drops: readonly string[], work: (ipam: Ipam) => Promise<unknown
 })
 
 const OPERATIONS: Readonly<Record<string, (host: Host, time: string) => Step>> = {
-  'assign from the own block': (host, time) => assign(host, `${host}-own-${time}`, { num4: 1, num6: 1 }),
+  'assign from the own block': (host, time) =>
+    assign(host, `${host}-own-${time}`, { num4: 1, num6: 1, isNewHandle: true }),
   'assign and claim a block': (host, time) => assign(host, `${host}-claim-${time}`, { num4: 4 }),
   'assign and borrow': (host, time) => {
     const pool = { name: 'other', cidr: prefix(`10.0.0.${base(next(host))}/30`), blockSize: 30 }

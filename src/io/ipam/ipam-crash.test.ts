@@ -22,6 +22,13 @@ const operations: readonly Operation[] = [
     run: ipam => ipam.autoAssign(ask('a', 'h', { num4: 6, num6: 5 })),
   },
   {
+    name: 'an assignment to a new handle from blocks at hand',
+    prepare: async ipam => {
+      await ipam.autoAssign(ask('a', 'i', { num4: 1, num6: 1 }))
+    },
+    run: ipam => ipam.autoAssign(ask('a', 'h', { num4: 1, num6: 1, isNewHandle: true })),
+  },
+  {
     name: 'borrowing',
     prepare: ipam => ipam.autoAssign(ask('b', 'b', { num4: 14 })),
     run: ipam => ipam.autoAssign(ask('a', 'h', { num4: 2 })),

@@ -4,9 +4,11 @@ import { describe, it } from 'node:test'
 import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { type Addr, addr } from '../../core/net/addr.ts'
 import { prefix } from '../../core/net/prefix.ts'
+import type { Store } from '../store/store.ts'
+import { wrap } from '../store/testing.ts'
 import { audit } from './audit.ts'
-import { type AutoAssignRequest, goTimestamp } from './ipam.ts'
-import { ask, assertNothingLeft, assertSound, ipamError, NOW, open, pools, small4 } from './testing.ts'
+import { type AutoAssignRequest, goTimestamp, openIpam } from './ipam.ts'
+import { ask, assertNothingLeft, assertSound, deps, ipamError, NOW, open, pools, small4 } from './testing.ts'
 
 describe('assignment', () => {
   it('writes what Calico writes', async () => {
@@ -87,6 +89,32 @@ describe('assignment', () => {
     )
     await ipam.setConfig({ strictAffinity: true, autoAllocateBlocks: false, maxBlocksPerHost: 0 })
     await assert.rejects(ipam.autoAssign(ask('a', 'h')), ipamError('exhausted'))
+  })
+
+  it('makes a new handle without a look, with one write for the blocks of both families', async () => {
+    const { store, ipam } = open()
+    await ipam.autoAssign(ask('a', 'h', { num6: 1 }))
+    const writes: string[] = []
+    const counted: Store = {
+      ...wrap(store),
+      get: key => {
+        assert.ok(!key.includes('/handle/'), key)
+        return store.get(key)
+      },
+      put: (key, ...rest) => {
+        writes.push(key.replace(/[^/]+$/, ''))
+        return store.put(key, ...rest)
+      },
+    }
+    await openIpam(counted, deps).autoAssign(ask('a', 'i', { num6: 1, isNewHandle: true }))
+    const places = ['handle/', 'assignment/ipv4/block/', 'assignment/ipv6/block/']
+    assert.deepEqual(
+      writes,
+      places.map(place => `/calico/ipam/v2/${place}`),
+    )
+    await assert.rejects(ipam.autoAssign(ask('a', 'i', { num6: 1, isNewHandle: true })), ipamError('exists'))
+    assert.equal((await audit(store)).allocated.size, 4, 'nothing is given to a handle that should not be there')
+    await assertSound(store)
   })
 
   it('gives both families or none', async () => {

@@ -1,13 +1,13 @@
-// IPAM over a store: runs core's plans step by step, with the clock and chance they need. What plans of one process do with the
-// blocks of a family goes one after the other, so that a node's pods neither compete for its block nor claim one each; the
-// rest, their handles and the other family, goes side by side. Between processes and nodes the plans' compare-and-set decides.
+// IPAM over a store: runs core's plans step by step, with the clock and chance they need. What plans of one process do from
+// their first look at blocks on goes one after the other, so that a node's pods neither compete for its blocks nor claim one
+// each. Between processes and nodes the plans' compare-and-set decides.
 
 import { openBlock } from '../../core/ipam/affinity.ts'
 import { type AssignContext, assignIp, autoAssign } from '../../core/ipam/assign.ts'
 import type { Block, Moment } from '../../core/ipam/block.ts'
 import { DEFAULT_CONFIG, decodeConfig, encodeConfig, type IpamConfig } from '../../core/ipam/config.ts'
 import { blocksPrefix, CONFIG_KEY, hostOwner, type Owner } from '../../core/ipam/keys.ts'
-import { type Answer, IpamError, type Plan, type Step } from '../../core/ipam/plan.ts'
+import { type Answer, IpamError, type Plan, type Step, type Write, type Written } from '../../core/ipam/plan.ts'
 import { type IPPoolLike, isEnabled, type PoolUse, selectPools } from '../../core/ipam/pools.ts'
 import { renewHandle } from '../../core/ipam/reclaim.ts'
 import { type Release, releaseByHandle, releaseIps, releaseOwner } from '../../core/ipam/release.ts'
@@ -26,6 +26,8 @@ export type IpamDeps = {
 export type AssignRequest = {
   readonly node: string
   readonly handle: string
+  /** There should be no such handle yet: throws `exists`, with nothing given, if there is. Saves looking. */
+  readonly isNewHandle?: boolean
   /** Calico's names: pod, namespace, type; `node` and `timestamp` are added. */
   readonly attributes?: Readonly<Record<string, string>>
   readonly pools: readonly IPPoolLike[]
@@ -87,6 +89,23 @@ export const toMoment = (time: Date): Moment => ({
 
 const toStored = ({ key, value, modRevision }: Entry) => ({ key, value, revision: modRevision })
 
+async function write(store: Store, { key, value, ifRevision }: Write): Promise<Written> {
+  try {
+    if (value !== undefined) return (await store.put(key, value, { ifRevision })).modRevision
+    await store.delete(key, { ifRevision })
+    return 0
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'conflict') return undefined
+    throw error
+  }
+}
+
+/** Once all have come to an end; then throws the first that failed. */
+async function all<T>(works: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(works)
+  return Promise.all(works)
+}
+
 async function answer(store: Store, step: Step): Promise<Answer> {
   switch (step.kind) {
     case 'get': {
@@ -96,15 +115,7 @@ async function answer(store: Store, step: Step): Promise<Answer> {
     case 'list':
       return (await store.list(step.prefix)).entries.map(toStored)
     case 'write':
-      try {
-        const { key, value, ifRevision } = step
-        if (value !== undefined) return (await store.put(key, value, { ifRevision })).modRevision
-        await store.delete(key, { ifRevision })
-        return 0
-      } catch (error) {
-        if (error instanceof StoreError && error.code === 'conflict') return undefined
-        throw error
-      }
+      return all(step.writes.map(one => write(store, one)))
   }
 }
 
@@ -126,11 +137,9 @@ export async function runPlan<T>(store: Store, plan: Plan<T>): Promise<T> {
   return next.value
 }
 
-/** The family whose blocks or affinities a step is about. */
-function familyOfStep(step: Step): Family | undefined {
-  const found = /\/ipv([46])\/block\//.exec(step.kind === 'list' ? step.prefix : step.key)
-  return found === null ? undefined : found[1] === '4' ? 4 : 6
-}
+/** Whether a step reads blocks or affinities. */
+const looksAtBlocks = (step: Step): boolean =>
+  step.kind !== 'write' && /\/ipv[46]\/block\//.test(step.kind === 'list' ? step.prefix : step.key)
 
 /** Who takes a turn gets it when those before have given theirs back. */
 class Turns {
@@ -147,24 +156,18 @@ class Turns {
 
 export function openIpam(store: Store, deps: IpamDeps): Ipam {
   const random = deps.random ?? Math.random
-  const turns = { 4: new Turns(), 6: new Turns() }
+  const turns = new Turns()
   const run = async <T>(plan: Plan<T>): Promise<T> => {
-    let held: { readonly family: Family; readonly release: () => void } | undefined
+    let release: (() => void) | undefined
     try {
       let next = plan.next()
       while (!next.done) {
-        const family = familyOfStep(next.value)
-        // One turn at a time: whoever waited for a second one while it has the first could wait for ever.
-        if (family !== undefined && held?.family !== family) {
-          held?.release()
-          held = undefined
-          held = { family, release: await turns[family].take() }
-        }
+        if (looksAtBlocks(next.value)) release ??= await turns.take()
         next = plan.next(await answer(store, next.value))
       }
       return next.value
     } finally {
-      held?.release()
+      release?.()
     }
   }
 
@@ -182,6 +185,7 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
     return {
       owner: request.owner ?? hostOwner(request.node),
       handle: request.handle,
+      isNewHandle: request.isNewHandle ?? false,
       attributes: { node: request.node, timestamp: goTimestamp(now), ...request.attributes },
       config: await config(),
       reserved: request.reserved ?? [],
