@@ -139,25 +139,53 @@ async function served(): Promise<ReadonlyMap<string, number>> {
   return counts
 }
 
-test('once a node has its blocks, an ADD writes a handle, a block for each family, and the pod', async () => {
-  const spec = { nodeName: NODE, containers: [{ name: 'c', image: 'i' }] }
-  await applyObjects(cluster.client, [object('Pod', 'counted', { spec }, 'prod')])
+/** What the API server is asked while the work is done: how often each verb, and each resource that is written. */
+async function counted(what: string, work: () => Promise<unknown>): Promise<Record<string, number>> {
   const before = await served()
-  await pods.create(labPod('counted'))
+  await work()
   const after = await served()
   const more = [...after].flatMap(([key, count]) => {
     const times = count - (before.get(key) ?? 0)
-    return times > 0 ? [`${key} ${times}`] : []
+    return times > 0 ? [[key, times] as const] : []
   })
-  console.log(`# one ADD: ${more.sort().join(', ')}`)
-  const isWrite = (text: string): boolean => /^(POST|PUT|PATCH|DELETE) /.test(text)
-  assert.deepEqual(more.filter(isWrite), [
-    'PATCH pods 1',
-    'POST ipamhandles 1',
-    'PUT ipamblocks 2',
-    'PUT ipamhandles 1',
-  ])
-  await pods.remove(labPod('counted'))
+  console.log(`# one ${what}: ${more.map(entry => entry.join(' ')).join(', ')}`)
+  return Object.fromEntries(more)
+}
+
+for (const [families, blocks] of [
+  ['IPv4', 1],
+  ['IPv6', 1],
+  ['IPv4 and IPv6', 2],
+] as const) {
+  test(`once a node has its blocks, ADD and DEL of a pod with ${families} read nothing and write ${blocks + 2} times`, async () => {
+    const name = `counted-${families.toLowerCase().replaceAll(' ', '-')}`
+    const annotations = { 'cni.projectcalico.org/ipFamilies': JSON.stringify(families.split(' and ')) }
+    const pod = object('Pod', name, { spec: { nodeName: NODE, containers: [{ name: 'c', image: 'i' }] } }, 'prod')
+    await applyObjects(cluster.client, [{ ...pod, metadata: { ...pod.metadata, annotations } } as ApiObject])
+    const { uid } = JSON.parse(await cluster.client.request('GET', objectPath(pod))).metadata
+    // The agent hears of a pod before its kubelet starts it.
+    await sleep(500)
+    const told = { ...labPod(name), uid }
+    assert.deepEqual(await counted(`ADD, ${families}`, () => pods.create(told)), {
+      'POST ipamhandles': 1,
+      'PUT ipamblocks': blocks,
+      'PATCH pods': 1,
+    })
+    await sleep(500)
+    assert.deepEqual(await counted(`DEL, ${families}`, () => pods.remove(told)), {
+      'PATCH pods': 1,
+      'PUT ipamblocks': blocks,
+      'DELETE ipamhandles': 1,
+    })
+  })
+}
+
+test('a pod whose uid the agent does not know yet is read from the API server', async () => {
+  const spec = { nodeName: NODE, containers: [{ name: 'c', image: 'i' }] }
+  await applyObjects(cluster.client, [object('Pod', 'asked', { spec }, 'prod')])
+  const told = { ...labPod('asked'), uid: 'another' }
+  assert.equal((await counted('ADD of an unknown uid', () => pods.create(told)))['GET pods'], 1)
+  await pods.remove(told)
 })
 
 test('a policy that kubectl applies is enforced, and no longer when it is gone', async () => {

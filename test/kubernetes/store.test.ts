@@ -220,6 +220,17 @@ describe('the store over the API', () => {
     const now = JSON.parse(await cluster.client.request('GET', '/api/v1/namespaces/prod/pods/p'))
     assert.equal(now.metadata.annotations['cni.projectcalico.org/podIP'], '10.0.0.1/32')
     assert.equal(now.metadata.resourceVersion, written.metadata.resourceVersion)
+    await assert.rejects(
+      resources.annotate({ ...found, metadata: { ...found.metadata, uid: 'another' } }, { 'example.org/x': '1' }),
+      { code: 'conflict' },
+    )
+    await assert.rejects(resources.annotate(found, { 'example.org/x': '1' }, { ifUnchanged: true }), {
+      code: 'conflict',
+    })
+    // Whatever else changed: it is the pod that is meant.
+    const noted = await resources.annotate(found, { 'cni.projectcalico.org/podIP': '10.0.0.2/32' })
+    assert.equal(noted.metadata.annotations?.['cni.projectcalico.org/podIP'], '10.0.0.2/32')
+    assert.equal(noted.metadata.annotations?.['example.org/long']?.length, 2000)
     const agents = await openStore('slim')
     const [entry] = (await agents.list('/registry/pods/prod/')).entries
     agents.close()

@@ -7,8 +7,15 @@ import { VERSION } from '../../core/base/version.ts'
 import { poolOfCanary } from '../../core/calc/canary.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
-import type { ResourceKey } from '../../core/resources/cause.ts'
-import { type FelixConfiguration, keyOf, ofKind, type Resource, type Snapshot } from '../../core/resources/resource.ts'
+import { type ResourceKey, resourceKey } from '../../core/resources/cause.ts'
+import {
+  type FelixConfiguration,
+  keyOf,
+  ofKind,
+  type Pod,
+  type Resource,
+  type Snapshot,
+} from '../../core/resources/resource.ts'
 import { Bird } from '../../io/bird/bird.ts'
 import { openCollection } from '../../io/ipam/collection.ts'
 import { openIpam } from '../../io/ipam/ipam.ts'
@@ -152,6 +159,7 @@ export class Agent {
       resources: new ResourceClient(this.#store),
       ipam,
       waitProgrammed: (endpoint: ResourceKey, addresses) => this.#waiters.wait(endpoint, addresses),
+      knownPod: ({ namespace, name }) => this.#view?.view.get(resourceKey('Pod', namespace, name)) as Pod | undefined,
       log,
       now: () => new Date(),
       mtu: () => this.#nodeStart.mtu,

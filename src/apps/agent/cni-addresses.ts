@@ -1,6 +1,7 @@
 // A container's addresses: those it has already, else those asked for, else one of each family from the pools that
 // qualify. All or none.
 
+import { IpamError } from '../../core/ipam/plan.ts'
 import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { type Addr, FAMILIES, familyOf } from '../../core/net/addr.ts'
 import { matches } from '../../core/selector/match.ts'
@@ -49,25 +50,35 @@ export async function giveAddresses(
   { workload, surroundings }: { readonly workload: Workload; readonly surroundings: Promise<Surroundings> },
 ): Promise<readonly Addr[]> {
   const { wishes, attributes, namespaceLabels } = workload
+  const assign = async (isNewHandle: boolean): Promise<readonly Addr[]> => {
+    const { pools, nodeLabels: labels } = await surroundings
+    const { v4, v6 } = await ipam.autoAssign({
+      ...{ node, handle, isNewHandle, attributes, pools },
+      num4: wishes.families.includes(4) ? 1 : 0,
+      num6: wishes.families.includes(6) ? 1 : 0,
+      requested4: wishes.pools[4],
+      requested6: wishes.pools[6],
+      matchesNode: text => matches(selector(text), labels),
+      matchesNamespace: text => matches(selector(text), namespaceLabels),
+    })
+    return [...v4, ...v6]
+  }
+  // Nearly every container comes once: whether it has been here before is found by making its handle. One that has may hold the
+  // last addresses that there were.
+  if (wishes.addresses.length === 0) {
+    try {
+      return await assign(true)
+    } catch (error) {
+      if (!(error instanceof IpamError)) throw error
+    }
+  }
   const held = await ipam.renew(handle)
   if (held.length > 0) {
     if (suffices(held, workload)) return held
     await ipam.releaseByHandle(handle)
   }
-  const { pools, nodeLabels: labels } = await surroundings
-  const request = { node, handle, attributes, pools }
-  if (wishes.addresses.length > 0) {
-    for (const address of wishes.addresses) await ipam.assignIp(address, request)
-    return wishes.addresses
-  }
-  const { v4, v6 } = await ipam.autoAssign({
-    ...request,
-    num4: wishes.families.includes(4) ? 1 : 0,
-    num6: wishes.families.includes(6) ? 1 : 0,
-    requested4: wishes.pools[4],
-    requested6: wishes.pools[6],
-    matchesNode: text => matches(selector(text), labels),
-    matchesNamespace: text => matches(selector(text), namespaceLabels),
-  })
-  return [...v4, ...v6]
+  if (wishes.addresses.length === 0) return assign(false)
+  const { pools } = await surroundings
+  for (const address of wishes.addresses) await ipam.assignIp(address, { node, handle, attributes, pools })
+  return wishes.addresses
 }

@@ -5,6 +5,7 @@ import type { PodWishes } from '../../core/cni/pod-wishes.ts'
 import { IpamError } from '../../core/ipam/plan.ts'
 import type { Addr } from '../../core/net/addr.ts'
 import type { ResourceKey } from '../../core/resources/cause.ts'
+import type { Pod } from '../../core/resources/resource.ts'
 import type { Labels } from '../../core/selector/match.ts'
 import type { Ipam } from '../../io/ipam/ipam.ts'
 import type { Logger } from '../../io/log.ts'
@@ -12,12 +13,16 @@ import type { ResourceClient } from '../../io/store/resource-client.ts'
 import { ResourceError } from '../../io/store/resource-error.ts'
 import { StoreError } from '../../io/store/store.ts'
 
+export type PodName = { readonly namespace: string; readonly name: string }
+
 export type CniDeps = {
   readonly node: string
   readonly resources: ResourceClient
   readonly ipam: Ipam
   /** Resolves when the kernel acknowledged the endpoint's policy with these addresses; rejects when that takes too long. */
   readonly waitProgrammed: (endpoint: ResourceKey, addresses: readonly Addr[]) => Promise<void>
+  /** The pod as the agent follows it, which may be some milliseconds old, or not there yet. */
+  readonly knownPod?: (pod: PodName) => Pod | undefined
   readonly log: Logger
   readonly now: () => Date
   /** Of host ends, `cali` unless FelixConfiguration says otherwise. */

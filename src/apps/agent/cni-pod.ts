@@ -9,9 +9,7 @@ import { hostPrefix } from '../../core/net/prefix.ts'
 import { interfaceName, podToEndpoint } from '../../core/resources/derive.ts'
 import { keyOf, type Namespace, type Pod } from '../../core/resources/resource.ts'
 import { ResourceError } from '../../io/store/resource-error.ts'
-import { ahead, type CniDeps, isNotFound, step, type Workload } from './cni-deps.ts'
-
-export type PodName = { readonly namespace: string; readonly name: string }
+import { ahead, type CniDeps, isNotFound, type PodName, step, type Workload } from './cni-deps.ts'
 
 /** A pod's annotations lose races against its other writers now and then. */
 const PATCH_TRIES = 20
@@ -34,40 +32,34 @@ async function findNamespace({ resources }: CniDeps, name: string): Promise<Name
   }
 }
 
-type Annotating = {
-  readonly set: Readonly<Record<string, string>>
-  readonly applies?: (pod: Pod) => boolean
-  /** The pod as it was read before: if it is another by now, it is read again. */
-  readonly known?: Pod
+/** The pod that a container is of: what the agent follows may be an older one of its name, or not know where it runs. */
+async function findPodOf(deps: CniDeps, name: PodName, uid: string | undefined): Promise<Pod | undefined> {
+  const known = deps.knownPod?.(name)
+  const isMeant = known !== undefined && known.metadata.uid === uid && known.spec.nodeName === deps.node
+  return uid !== undefined && isMeant ? known : findPod(deps, name)
 }
 
-/** Sets annotations while `applies`; gives the pod as it then is, undefined if it is gone or the change does not apply. */
-async function annotate(
-  deps: CniDeps,
-  name: PodName,
-  { set, applies = () => true, known }: Annotating,
-): Promise<Pod | undefined> {
-  for (let tries = 1; ; tries++) {
-    const pod = (tries === 1 ? known : undefined) ?? (await findPod(deps, name))
-    if (pod === undefined || !applies(pod)) return undefined
-    const annotations = { ...pod.metadata.annotations, ...set }
-    try {
-      return await deps.resources.replace({ ...pod, metadata: { ...pod.metadata, annotations } })
-    } catch (error) {
-      const raced = error instanceof ResourceError && ['conflict', 'not-found'].includes(error.code)
-      if (!raced || tries === PATCH_TRIES) throw error
-    }
-  }
-}
+const isOvertaken = (error: unknown): boolean =>
+  error instanceof ResourceError && ['conflict', 'not-found'].includes(error.code)
 
 /** Empties the pod's address annotations if they are the container's: a newer container's stay. */
 export async function withdrawPod(deps: CniDeps, name: PodName, containerId: string): Promise<void> {
-  const applies = ({ metadata: { annotations } }: Pod) =>
+  const applies = ({ metadata: { annotations } }: Pod): boolean =>
     annotations?.[CONTAINER_ID] === containerId &&
     Object.entries(NO_ADDRESS).some(([key, value]) => annotations[key] !== value)
-  await step(`cannot empty the annotations of pod ${name.namespace}/${name.name}`, () =>
-    annotate(deps, name, { set: NO_ADDRESS, applies }),
-  )
+  await step(`cannot empty the annotations of pod ${name.namespace}/${name.name}`, async () => {
+    for (let tries = 1; ; tries++) {
+      const known = tries === 1 ? deps.knownPod?.(name) : undefined
+      const pod = known && applies(known) ? known : await findPod(deps, name)
+      if (pod === undefined || !applies(pod)) return
+      try {
+        await deps.resources.annotate(pod, NO_ADDRESS, { ifUnchanged: true })
+        return
+      } catch (error) {
+        if (!isOvertaken(error) || tries === PATCH_TRIES) throw error
+      }
+    }
+  })
 }
 
 export const podInterface = ({ interfacePrefix }: CniDeps, { namespace, name }: PodName): string =>
@@ -80,7 +72,7 @@ export async function podWorkload(deps: CniDeps, name: PodName, asked: Asked): P
   const { attachment, config } = asked
   const title = `pod ${name.namespace}/${name.name}`
   const finding = ahead(findNamespace(deps, name.namespace))
-  const pod = await step(`cannot read ${title}`, () => findPod(deps, name))
+  const pod = await step(`cannot read ${title}`, () => findPodOf(deps, name, attachment.args.podUid))
   if (pod === undefined) throw new CniError(CNI_ERROR.TRY_AGAIN, `${title} is not in the datastore`)
   const { nodeName, hostNetwork } = pod.spec
   if (nodeName !== deps.node) {
@@ -104,10 +96,13 @@ export async function podWorkload(deps: CniDeps, name: PodName, asked: Asked): P
     namespaceLabels: { ...namespace?.metadata.labels, 'projectcalico.org/name': name.namespace },
     publish: async addresses => {
       const set = addressAnnotations(attachment.containerId, addresses)
-      const written = await step(`cannot write the annotations of ${title}`, () =>
-        annotate(deps, name, { set, known: pod }),
-      )
-      if (written === undefined) throw new CniError(CNI_ERROR.TRY_AGAIN, `${title} was deleted meanwhile`)
+      const written = await step(`cannot write the annotations of ${title}`, async () => {
+        try {
+          return await deps.resources.annotate(pod, set)
+        } catch (error) {
+          throw isOvertaken(error) ? new CniError(CNI_ERROR.TRY_AGAIN, `${title} was deleted meanwhile`) : error
+        }
+      })
       const endpoint = podToEndpoint(written, deps.interfacePrefix ? { interfacePrefix: deps.interfacePrefix } : {})
       const told = endpoint?.spec.ipNetworks ?? []
       if (endpoint !== undefined && addresses.every(address => told.includes(hostPrefix(address))))

@@ -9,8 +9,8 @@ import { readHandleAddresses } from '../../io/cni/handles.ts'
 import { disconnectPod, isUnfinished, ownedInterfaces, ownerOf } from '../../io/cni/pod-network.ts'
 import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { containerInterface, withdrawContainer } from './cni-container.ts'
-import { type CniDeps, requireReady, step, stepError } from './cni-deps.ts'
-import { findPod, type PodName, podInterface, withdrawPod } from './cni-pod.ts'
+import { type CniDeps, type PodName, requireReady, step, stepError } from './cni-deps.ts'
+import { findPod, podInterface, withdrawPod } from './cni-pod.ts'
 
 export type Gone = { readonly network: string; readonly containerId: string; readonly pod: PodName | undefined }
 

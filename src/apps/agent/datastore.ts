@@ -1,6 +1,6 @@
 // Which datastore the agent works on: the embedded one behind its socket, or a Kubernetes API server, and then the node in it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
+import { ALL_BLOCKS, handleKey, ownersPrefix } from '../../core/ipam/keys.ts'
 import { storePrefix } from '../../core/resources/store-key.ts'
 import { ApiClient } from '../../io/kubernetes/api-client.ts'
 import { type Credentials, readCredentials } from '../../io/kubernetes/credentials.ts'
@@ -33,6 +33,9 @@ const CACHED = [
   ),
 ]
 
+/** A container's addresses are given and taken by the agent of its node. */
+const HANDLES = handleKey('')
+
 /** Waits for credentials that are not there yet: an installer may still write them. */
 export async function findDatastore(options: DatastoreOptions, node: string, log: Logger): Promise<Datastore> {
   if (options.kind === 'embedded') {
@@ -47,7 +50,7 @@ export async function findDatastore(options: DatastoreOptions, node: string, log
   }
   return {
     open: onConnection =>
-      new CachedStore(kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' }), CACHED),
+      new CachedStore(kubernetesStore(credentials, { onConnection, onGroup, detail: 'slim' }), CACHED, HANDLES),
     cluster: {
       readInternalIps: () => readInternalIps(api, node),
       putNetworkAvailable: () => putNetworkAvailable(api, node, new Date()),

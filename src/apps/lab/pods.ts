@@ -11,7 +11,13 @@ import { names } from './plan.ts'
 import type { RunFolder } from './run-folder.ts'
 import { addNamespace, ipBatch } from './topology.ts'
 
-export type LabPod = { readonly node: string; readonly namespace: string; readonly name: string }
+export type LabPod = {
+  readonly node: string
+  readonly namespace: string
+  readonly name: string
+  /** A kubelet tells it; without it the agent asks the datastore which pod is meant. */
+  readonly uid?: string
+}
 export type WiredPod = LabPod & { readonly netns: string; readonly addresses: readonly Addr[] }
 
 /** What a container runtime finds in /etc/cni/net.d. */
@@ -113,6 +119,7 @@ export class Pods {
       `K8S_POD_NAMESPACE=${pod.namespace}`,
       `K8S_POD_NAME=${pod.name}`,
       `K8S_POD_INFRA_CONTAINER_ID=${containerId(netns)}`,
+      ...(pod.uid === undefined ? [] : [`K8S_POD_UID=${pod.uid}`]),
     ]
     const env = {
       PATH: process.env.PATH,

@@ -16,7 +16,8 @@ const ANNOTATIONS =
 const ADDRESSES = ['cni.projectcalico.org/podIP', 'cni.projectcalico.org/podIPs']
 
 function slimMetadata(value: Json | undefined, hasAddresses: boolean): JsonObject {
-  const metadata = pick(value, METADATA)
+  // Which pod of its name it is matters to the plugin, while it has no address yet.
+  const metadata = pick(value, hasAddresses ? METADATA : [...METADATA, 'uid'])
   const { annotations, ...rest } = metadata
   if (!isObject(annotations)) return rest
   const repeats = (name: string, text: Json): boolean => hasAddresses && text !== '' && ADDRESSES.includes(name)

@@ -93,6 +93,21 @@ describe('a cached store', () => {
     seen.watch.close()
   })
 
+  it('remembers what it wrote itself of a collection that it does not follow', async () => {
+    const { other, asked, store: behind } = world()
+    const store = new CachedStore({ ...wrap(behind), watch: () => assert.fail('followed') }, [], '/own/')
+    const entry = await store.put('/own/1', '1', { ifRevision: 0 })
+    assert.deepEqual(await store.get('/own/1'), entry)
+    assert.deepEqual(asked, [])
+    await other.put('/own/1', 'theirs')
+    await assert.rejects(store.put('/own/1', '2', { ifRevision: entry.modRevision }))
+    assert.equal((await store.get('/own/1'))?.value, 'theirs')
+    await store.put('/own/1', '3')
+    await store.delete('/own/1')
+    assert.equal(await store.get('/own/1'), undefined)
+    assert.deepEqual(asked, ['get /own/1', 'get /own/1'])
+  })
+
   it('tries again when the first list failed', async () => {
     const inner = openMemory()
     let fail = true

@@ -1,18 +1,39 @@
 // A store that answers reads of some collections from memory, kept up to date by a watch: what an agent asks for with every pod
 // (blocks of addresses, pools, settings) then costs the datastore nothing. Writes go through, compare-and-set, so that an
-// answer that is old makes a write fail and never makes a wrong one; after a failed write the key is read from the store.
-import type { Condition, Entry, Store, StoreError, StoreEvent, Watch, WatchHandlers } from './store.ts'
+// answer that is old makes a write fail and never makes a wrong one; after a failed write the key is read from the store. Of a
+// collection that is too large to follow, it remembers what it wrote itself and has not deleted, in the same way.
+import type {
+  Annotations,
+  Condition,
+  Entry,
+  Store,
+  StoreError,
+  StoreEvent,
+  TakePage,
+  Watch,
+  WatchHandlers,
+} from './store.ts'
 
 type Listing = { readonly entries: readonly Entry[]; readonly revision: number }
 
 export class CachedStore implements Store {
   readonly #inner: Store
   readonly #collections: readonly CachedCollection[]
+  readonly #ownPrefix: string | undefined
+  readonly #own = new Map<string, Entry>()
+  readonly annotate: Store['annotate']
+  readonly pages: Store['pages']
 
-  /** `prefixes`: whole collections, as `collections` of the store names them, none inside another. */
-  constructor(inner: Store, prefixes: readonly string[]) {
+  /**
+   * `prefixes`: whole collections, as `collections` of the store names them, none inside another. `ownPrefix`: of these keys
+   * others write those from here next to never.
+   */
+  constructor(inner: Store, prefixes: readonly string[], ownPrefix?: string) {
     this.#inner = inner
     this.#collections = prefixes.map(prefix => new CachedCollection(inner, prefix))
+    this.#ownPrefix = ownPrefix
+    this.annotate = inner.annotate && ((...args) => this.#annotate(...args))
+    this.pages = inner.pages && ((...args) => this.#pages(...args))
   }
 
   collections(prefix: string): readonly string[] {
@@ -20,21 +41,39 @@ export class CachedStore implements Store {
   }
 
   async get(key: string): Promise<Entry | undefined> {
-    return this.#of(key)?.get(key) ?? this.#inner.get(key)
+    return this.#own.get(key) ?? this.#of(key)?.get(key) ?? this.#inner.get(key)
   }
 
   async list(prefix: string): Promise<Listing> {
     return this.#of(prefix)?.list(prefix) ?? this.#inner.list(prefix)
   }
 
+  async #pages(prefix: string, take: TakePage): Promise<number> {
+    const collection = this.#of(prefix)
+    if (!collection) return this.#inner.pages!(prefix, take)
+    const { entries, revision } = await collection.list(prefix)
+    take(entries, { first: true, revision })
+    return revision
+  }
+
   async put(key: string, value: string, condition?: Condition): Promise<Entry> {
     const put = (): Promise<Entry> => this.#inner.put(key, value, condition)
-    return this.#of(key)?.put(key, put) ?? put()
+    if (this.#ownPrefix === undefined || !key.startsWith(this.#ownPrefix)) return this.#of(key)?.put(key, put) ?? put()
+    this.#own.delete(key)
+    const entry = await put()
+    this.#own.set(key, entry)
+    return entry
+  }
+
+  async #annotate(key: string, annotations: Annotations, condition: Condition): Promise<Entry> {
+    const annotate = (): Promise<Entry> => this.#inner.annotate!(key, annotations, condition)
+    return this.#of(key)?.put(key, annotate) ?? annotate()
   }
 
   async delete(key: string, condition?: Condition): Promise<boolean> {
     // Until its event comes nobody knows at which revision it went. The event may come before the answer.
     this.#of(key)?.doubt(key)
+    this.#own.delete(key)
     return this.#inner.delete(key, condition)
   }
 

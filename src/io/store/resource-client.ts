@@ -14,7 +14,7 @@ import {
 } from '../../core/resources/store-key.ts'
 import { alreadyExists, invalid, notFound, notSupported, ResourceError, updateConflict } from './resource-error.ts'
 import { checkDelete, checkWrite } from './resource-rules.ts'
-import { type Entry, type Store, StoreError } from './store.ts'
+import { type Annotations, type Entry, type Store, StoreError } from './store.ts'
 
 /** What is stored under a key but is no valid resource. */
 export type Undecodable = { readonly key: ResourceKey; readonly problems: readonly Problem[] }
@@ -127,6 +127,38 @@ export class ResourceClient {
     }
   }
 
+  /**
+   * Sets annotations beside those that there are, on the resource of this uid, or, if told, only as it is known here. Throws
+   * `not-found`, `conflict`.
+   */
+  async annotate<R extends Resource>(
+    resource: R,
+    annotations: Annotations,
+    { ifUnchanged = false }: { readonly ifUnchanged?: boolean } = {},
+  ): Promise<R> {
+    const key = keyOf(resource)
+    const { uid, resourceVersion } = resource.metadata
+    for (let attempt = 1; !this.store.annotate; attempt++) {
+      const now = ifUnchanged ? resource : await this.get(resource.kind, resource.metadata)
+      if (uid !== undefined && now.metadata.uid !== uid) throw updateConflict(key)
+      const merged = { ...now.metadata.annotations, ...annotations }
+      try {
+        return (await this.replace({ ...now, metadata: { ...now.metadata, annotations: merged } })) as R
+      } catch (error) {
+        if (ifUnchanged || !isLostRace(error) || attempt === MAX_ATTEMPTS) throw error
+      }
+    }
+    const condition = {
+      ...(uid === undefined ? {} : { uid }),
+      ...(ifUnchanged && resourceVersion !== undefined ? { ifRevision: Number(resourceVersion) } : {}),
+    }
+    try {
+      return decodeEntry(key, await this.store.annotate(storeKey(key), annotations, condition)) as R
+    } catch (error) {
+      throw isConflict(error) ? lost(key, error) : error
+    }
+  }
+
   /** Creates the resource, or replaces the stored one. Writes nothing if that would change nothing. */
   async apply<R extends Resource>(resource: R): Promise<R> {
     const key = keyOf(resource)
@@ -154,7 +186,7 @@ export class ResourceClient {
     try {
       await this.store.delete(entry.key, resourceVersion === undefined ? {} : { ifRevision: entry.modRevision })
     } catch (error) {
-      if (isConflict(error)) throw error.currentRevision === 0 ? notFound(key) : updateConflict(key)
+      if (isConflict(error)) throw lost(key, error)
       if (error instanceof StoreError && error.code === 'invalid') throw notSupported('Delete', key, error.message)
       throw error
     }
@@ -181,7 +213,7 @@ export class ResourceClient {
         current: entry,
       })
     } catch (error) {
-      if (isConflict(error)) throw error.currentRevision === 0 ? notFound(key) : updateConflict(key)
+      if (isConflict(error)) throw lost(key, error)
       throw error
     }
   }
@@ -260,6 +292,8 @@ function identityIn(entry: Entry): { readonly uid?: string; readonly creationTim
 }
 
 const isConflict = (error: unknown): error is StoreError => error instanceof StoreError && error.code === 'conflict'
+const lost = (key: ResourceKey, { currentRevision }: StoreError): ResourceError =>
+  currentRevision === 0 ? notFound(key) : updateConflict(key)
 const isLostRace = (error: unknown): boolean => hasCode(error, 'conflict')
 
 const hasCode = (error: unknown, code: string, key?: ResourceKey): boolean =>

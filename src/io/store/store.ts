@@ -46,6 +46,7 @@ export class StoreError extends Error {
   }
 }
 
+export type Annotations = Readonly<Record<string, string>>
 export type TakePage = (entries: readonly Entry[], at: { readonly first: boolean; readonly revision: number }) => void
 
 export type Store = {
@@ -64,6 +65,11 @@ export type Store = {
   pages?(prefix: string, take: TakePage): Promise<number>
   /** Throws `conflict` if the condition does not hold. */
   put(key: string, value: string, condition?: Condition): Promise<Entry>
+  /**
+   * Sets annotations of an object beside those it has, whatever else of it changed meanwhile. Throws `conflict` if it is gone, or
+   * another by now than the uid or the revision says. Absent: the store keeps values as they are written, and changes none.
+   */
+  annotate?(key: string, annotations: Annotations, condition: Condition & { readonly uid?: string }): Promise<Entry>
   /** True if the key existed. Throws `conflict` if the condition does not hold. */
   delete(key: string, condition?: Condition): Promise<boolean>
   /** All events after `afterRevision` (exclusive) on keys with the prefix, then live ones; survives a server restart. */

@@ -13,6 +13,7 @@ import { nodePatch } from '../../../core/kubernetes/node.ts'
 import type { ApiClient } from '../../kubernetes/api-client.ts'
 import { hasStatus, isTransient } from '../../kubernetes/api-error.ts'
 import {
+  type Annotations,
   type Condition,
   type Entry,
   type Store,
@@ -121,10 +122,27 @@ export class KubernetesStore implements Store {
       case 'node':
         return this.#putNode(key, value, { collection, place, condition })
       case 'pod':
-        return this.#annotatePod(key, value, { collection, place, condition })
+        return this.#putPod(key, value, { collection, place, condition })
       case 'never':
         throw notOurs(key, 'written')
     }
+  }
+
+  async annotate(
+    key: string,
+    annotations: Annotations,
+    { uid, ifRevision }: Condition & { readonly uid?: string } = {},
+  ): Promise<Entry> {
+    await this.#knowGroup()
+    const { collection, place } = this.#writable(key)
+    if (collection.writing !== 'pod') throw notOurs(key, 'annotated')
+    const metadata = {
+      annotations,
+      ...(uid === undefined ? {} : { uid }),
+      ...(ifRevision === undefined ? {} : { resourceVersion: String(ifRevision) }),
+    }
+    // As a change of the status: it needs no right to change pods.
+    return this.#patch(key, { path: `${apiPath(collection, place)}/status`, collection, metadata })
   }
 
   async delete(key: string, { ifRevision }: Condition = {}): Promise<boolean> {
@@ -245,13 +263,10 @@ export class KubernetesStore implements Store {
   }
 
   /** Of a pod only its annotations are ours to write; those that a value does not have stay. */
-  async #annotatePod(key: string, value: string, { collection, place, condition }: Found & { condition: Condition }) {
-    const { ifRevision } = condition
-    if (ifRevision === 0) throw notOurs(key, 'created')
-    const { annotations = {} } = (collection.parse(value).metadata ?? {}) as { annotations?: object }
-    const metadata = { annotations, ...(ifRevision === undefined ? {} : { resourceVersion: String(ifRevision) }) }
-    // As a change of the status: it needs no right to change pods.
-    return this.#patch(key, { path: `${apiPath(collection, place)}/status`, collection, metadata })
+  async #putPod(key: string, value: string, { collection, condition }: Found & { condition: Condition }) {
+    if (condition.ifRevision === 0) throw notOurs(key, 'created')
+    const { annotations = {} } = (collection.parse(value).metadata ?? {}) as { annotations?: Annotations }
+    return this.annotate(key, annotations, condition)
   }
 
   async #patch(
@@ -278,7 +293,9 @@ export class KubernetesStore implements Store {
 
   /** What a refused write was refused for; a conflict tells what is there now. */
   async #conflictOr(error: unknown, key: string): Promise<Error> {
-    if (!hasStatus(error, 409)) return this.#storeError(error, key)
+    // Of a pod that is another by now the API server says that its uid cannot be changed.
+    const isAnother = hasStatus(error, 422) && /\bmetadata\.uid\b/.test(error.message)
+    if (!hasStatus(error, 409) && !isAnother) return this.#storeError(error, key)
     return conflict(key, (await this.get(key))?.modRevision ?? 0)
   }
 
