@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Answer,
   json,
@@ -45,6 +46,28 @@ const failsWith = (code: number) => (error: unknown) => {
   assert.equal(error.status, code)
   return true
 }
+
+it('who waits for a server that was away waits no longer than until it grants something', async () => {
+  const client = await open()
+  let isOver = false
+  const pause = client.pause(60_000, AbortSignal.timeout(10_000)).then(() => {
+    isOver = true
+  })
+  api.script((_request, response) => response.destroy())
+  await assert.rejects(client.request('DELETE', '/x'))
+  // A server that has only just started refuses everybody.
+  api.script(status(403, 'Forbidden'))
+  await assert.rejects(client.request('DELETE', '/x'), failsWith(403))
+  await delay(700)
+  assert.ok(!isOver)
+  api.script(json(200, {}))
+  const began = performance.now()
+  await client.request('DELETE', '/x')
+  await pause
+  assert.ok(performance.now() - began < 5000)
+  const short = client.pause(60_000, AbortSignal.timeout(20))
+  await short
+})
 
 describe('a request', () => {
   it('is repeated when it reads and the server fails, and gives up in the end', async () => {

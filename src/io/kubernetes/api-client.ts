@@ -40,6 +40,8 @@ export type ApiClientOptions = {
   readonly onRequest?: (method: Method, path: string) => void
 }
 
+const WAKE_SPREAD_MS = 500
+
 const closed = (): Error => new Error('the client is closed')
 
 export class ApiClient {
@@ -47,6 +49,9 @@ export class ApiClient {
   readonly #options: ApiClientOptions & Required<Omit<ApiClientOptions, 'onRequest' | 'onConnection'>>
   readonly #abort = new AbortController()
   #answers: boolean | undefined
+  /** It granted the last request that had an answer, and was there for it. */
+  #isWell = true
+  readonly #pausing = new Set<() => void>()
 
   constructor(credentials: Credentials, options: ApiClientOptions = {}) {
     this.#credentials = credentials
@@ -101,6 +106,24 @@ export class ApiClient {
     }
   }
 
+  /**
+   * Waits before another attempt, and no longer than until the server is well again: who waited for one that was away for
+   * minutes does not let it wait in turn. Ends early with the signal, without an error.
+   */
+  async pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timers = [setTimeout(resolve, milliseconds)]
+    const wake = (): void => void timers.push(setTimeout(resolve, Math.random() * WAKE_SPREAD_MS))
+    const stop = (): void => resolve()
+    signal.addEventListener('abort', stop)
+    this.#pausing.add(wake)
+    if (signal.aborted) resolve()
+    await promise
+    signal.removeEventListener('abort', stop)
+    this.#pausing.delete(wake)
+    for (const timer of timers) clearTimeout(timer)
+  }
+
   close(): void {
     this.#abort.abort()
     this.#credentials.close()
@@ -143,6 +166,7 @@ export class ApiClient {
       })
       request.on('response', response => {
         this.#report(undefined)
+        if (response.statusCode! < 300) this.#wake()
         resolve(response)
       })
       request.on('error', error => {
@@ -154,8 +178,16 @@ export class ApiClient {
     })
   }
 
+  /** After an outage the first that gets what it wants tells the others of this client. */
+  #wake(): void {
+    if (this.#isWell) return
+    this.#isWell = true
+    for (const wake of this.#pausing) wake()
+  }
+
   #report(error: Error | undefined): void {
     const answers = error === undefined
+    if (!answers) this.#isWell = false
     if (this.#answers === answers || this.#abort.signal.aborted) return
     this.#answers = answers
     this.#options.onConnection?.(error)

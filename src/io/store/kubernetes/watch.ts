@@ -81,7 +81,7 @@ class Follower {
         }
         wait = this.#backoff.next(isBusy(error) ? error.retryAfter : 0)
       }
-      await sleep(wait, undefined, { signal }).catch(() => {})
+      await this.#client.pause(wait, signal)
     }
   }
 
