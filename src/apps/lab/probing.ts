@@ -27,11 +27,12 @@ const SERVICES: readonly { readonly protocol: number; readonly port?: number }[]
 /** An answer takes a fraction of a millisecond; what has not come by then was dropped. */
 const PATIENCE_MS = 700
 /**
- * No two probes have the same source port, so that none passes as part of a connection that an earlier one established.
- * Below the range from which the kernel chooses.
+ * No two probes have the same source port, so that none passes as part of a connection that an earlier one established,
+ * by whichever prober. Below the range from which the kernel chooses.
  */
 const FIRST_SOURCE_PORT = 10_000
 const SOURCE_PORTS = 20_000
+let count = 0
 
 export type Observation = {
   readonly from: WiredPod
@@ -43,7 +44,6 @@ export type Observation = {
 export class Prober {
   readonly #pods: readonly WiredPod[]
   readonly #hosts = new Map<string, ProbeHost>()
-  #count = 0
 
   /** Opens the sockets of every pod; they serve until `close`. */
   constructor(pods: readonly WiredPod[]) {
@@ -80,7 +80,7 @@ export class Prober {
     to: WiredPod,
     { family, protocol, port }: { family: Family; protocol: number; port?: number },
   ): Promise<Observation> {
-    const sport = FIRST_SOURCE_PORT + (this.#count++ % SOURCE_PORTS)
+    const sport = FIRST_SOURCE_PORT + (count++ % SOURCE_PORTS)
     const packet = packetOf(addressOf(from, family), addressOf(to, family), { family, protocol, sport, dport: port })
     const host = this.#hosts.get(from.netns)!
     const result =

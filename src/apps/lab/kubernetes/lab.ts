@@ -34,7 +34,8 @@ const STRAGGLERS_MS = 500
 
 const IMAGES = ['gingham', 'gingham-pause'] as const
 const archive = (name: string): string => path.join(ROOT, 'build/image', `${name}.tar`)
-const PAUSE_IMAGE = `localhost/gingham-pause:${VERSION}`
+/** What a pod may run that is only there to have a network. */
+export const PAUSE_IMAGE = `localhost/gingham-pause:${VERSION}`
 
 /** What a person may try next, with a shell's words for it. */
 export function kubernetesHints({ run: folder, prefix }: LabOptions): string {
@@ -73,6 +74,10 @@ export class KubernetesLab {
     this.#folder = folder
     this.#options = options
     this.#steps = steps
+  }
+
+  get prefix(): string {
+    return this.#options.prefix
   }
 
   /** The datastore as the agents see it. */
@@ -129,12 +134,17 @@ export class KubernetesLab {
     const step = this.#steps.step.bind(this.#steps)
     await step('pods', () => this.#startPods())
     await step('routes', async () => {
-      const others = NODES.length - 1
-      await waitForAgents(this.agents, 'BGP sessions are established and routes have come', ({ bgp }) => {
-        const peers = bgp?.peers ?? []
-        return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
-      })
+      await this.routed()
       return 'BGP established in both families; the network carries the routes of the pods'
+    })
+  }
+
+  /** Waits until the network carries the routes of pods on all nodes. */
+  async routed(): Promise<void> {
+    const others = NODES.length - 1
+    await waitForAgents(this.agents, 'BGP sessions are established and routes have come', ({ bgp }) => {
+      const peers = bgp?.peers ?? []
+      return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
     })
   }
 

@@ -89,6 +89,8 @@ export const renderKubelet = (facts: NodeFacts): string =>
       nodeStatusUpdateFrequency: '5s',
       // A lab is looked at: what changes shall be seen soon.
       syncFrequency: '10s',
+      // Whoever kills what runs there does not want to wait longer and longer for it.
+      crashLoopBackOff: { maxContainerRestartPeriod: '1s' },
     },
     null,
     2,

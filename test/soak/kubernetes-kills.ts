@@ -1,0 +1,213 @@
+// The long round of kills: agents, kubelets and the API server of a real cluster end by SIGKILL under churn, most of them in
+// the middle of an ADD, a DEL or the writing of a policy. After each, when nothing happens any more, every verdict is probed with
+// real packets, and IPAM is held against the pods. The seed is new every time and printed; `GINGHAM_SOAK_SEED` repeats it.
+import { setTimeout as delay } from 'node:timers/promises'
+import { CLUSTER_COMPONENTS } from '../../src/apps/lab/kubernetes/cluster.ts'
+import { missingComponents } from '../../src/apps/lab/kubernetes/components.ts'
+import { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
+import { difference } from '../../src/apps/lab/matrix.ts'
+import { NODES } from '../../src/apps/lab/plan.ts'
+import { observeAndJudge, Prober } from '../../src/apps/lab/probing.ts'
+import { RunFolder } from '../../src/apps/lab/run-folder.ts'
+import { paintFor, Steps } from '../../src/apps/lab/terminal.ts'
+import type { ApiClient } from '../../src/io/kubernetes/api-client.ts'
+import { KubernetesStore } from '../../src/io/store/kubernetes/store.ts'
+import { Flights } from '../support/cni-flights.ts'
+import { dice, pick } from '../support/dice.ts'
+import { Churn } from '../support/kubernetes-churn.ts'
+
+const ROUNDS = Number(process.env.GINGHAM_SOAK_ROUNDS ?? 100)
+const milliseconds = Number(process.env.GINGHAM_SOAK_SECONDS ?? 1800) * 1000
+const seed = Number(process.env.GINGHAM_SOAK_SEED ?? Math.floor(Math.random() * 2 ** 31))
+const d = dice(seed)
+
+type Kind = { readonly victim: 'agent' | 'kubelet' | 'API server'; readonly moment: 'ADD' | 'DEL' | 'policy' }
+const KINDS: readonly Kind[] = [
+  { victim: 'agent', moment: 'ADD' },
+  { victim: 'kubelet', moment: 'ADD' },
+  { victim: 'agent', moment: 'DEL' },
+  { victim: 'API server', moment: 'ADD' },
+  { victim: 'agent', moment: 'ADD' },
+  { victim: 'kubelet', moment: 'DEL' },
+  { victim: 'agent', moment: 'DEL' },
+  { victim: 'API server', moment: 'policy' },
+  { victim: 'agent', moment: 'ADD' },
+  { victim: 'API server', moment: 'DEL' },
+]
+
+const PODS_PER_NODE = 3
+/** How long a round waits for its moment. */
+const PATIENCE_MS = 5000
+/** An ADD takes some twenty milliseconds: the blow falls on any part of it. */
+const SPREAD_MS = 12
+
+const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
+const RUN = '/var/lib/gingham-kills'
+const PREFIX = 'gkills'
+
+/** How to kill the victim of a round, made ready so that nothing comes in between, and how to have it back. */
+type Blow = { readonly strike: () => void; readonly revive: () => Promise<unknown> }
+
+async function agentProcess(lab: KubernetesLab, client: ApiClient, node: string): Promise<number> {
+  const query = { labelSelector: 'app.kubernetes.io/name=gingham', fieldSelector: `spec.nodeName=${node}` }
+  const { items } = JSON.parse(await client.request('GET', '/api/v1/namespaces/kube-system/pods', { query }))
+  const agent = lab.processes(node, items[0].metadata.uid).find(({ command }) => command.includes('/agent.js'))
+  if (agent === undefined) throw new Error(`there is no agent on ${node}`)
+  return agent.pid
+}
+
+async function blow(lab: KubernetesLab, client: ApiClient, victim: Kind['victim'], node: string): Promise<Blow> {
+  const { control, nodes } = lab.cluster
+  switch (victim) {
+    case 'agent': {
+      const pid = await agentProcess(lab, client, node)
+      // Its kubelet starts it again.
+      return { strike: () => process.kill(pid, 'SIGKILL'), revive: async () => {} }
+    }
+    case 'kubelet': {
+      const { kubelet } = nodes.get(node)!
+      return {
+        strike: () => process.kill(kubelet!.id.pid, 'SIGKILL'),
+        revive: async () => {
+          await kubelet!.ended
+          nodes.get(node)!.startKubelet()
+        },
+      }
+    }
+    case 'API server': {
+      let ended: Promise<void> | undefined
+      const strike = (): void => {
+        ended = control.kill()
+      }
+      return { strike, revive: async () => ended!.then(() => control.revive()) }
+    }
+  }
+}
+
+/** Writes policies until one is on its way; true if it was when the blow fell. */
+async function strikeAtPolicy(churn: Churn, strike: () => void): Promise<boolean> {
+  for (let tries = 1; ; tries++) {
+    let pending = true
+    const write = churn.writePolicy().then(
+      () => (pending = false),
+      () => (pending = false),
+    )
+    await delay(1 + d(8))
+    if (pending || tries === 100) {
+      strike()
+      const wasPending = pending
+      await write
+      return wasPending
+    }
+    await write
+  }
+}
+
+/** The blow falls as soon as a request of the kind has begun, or somewhat later; gives what it hit. */
+async function strikeAtRequest(
+  { churn, flights }: { readonly churn: Churn; readonly flights: Flights },
+  { strike, moment, node, nodes }: { strike: () => void; moment: string; node: string; nodes: readonly string[] },
+): Promise<string[]> {
+  const begun = Promise.withResolvers<void>()
+  flights.reset()
+  flights.onBegin = flight => {
+    if (flight.command === moment && nodes.includes(flight.node)) begun.resolve()
+  }
+  const work = churn.turnOver(node, 2)
+  await Promise.race([begun.promise, delay(PATIENCE_MS)])
+  if (d(2) === 0) await delay(d(SPREAD_MS))
+  const at = Date.now()
+  strike()
+  await work
+  return flights.inFlight(nodes, at).map(({ command }) => command)
+}
+
+async function probe(lab: KubernetesLab): Promise<{ readonly probes: number; readonly faults: string[] }> {
+  const prober = new Prober(await lab.readPods())
+  try {
+    const about = { snapshot: await lab.snapshot(), agents: lab.agents }
+    const probes = await observeAndJudge(() => prober.probeAll(), about)
+    const faults = probes.flatMap(one => {
+      const what = difference(one)
+      return what === undefined ? [] : [`${one.from} to ${one.to}, ${one.what}: ${what} by ${one.rule}`]
+    })
+    return { probes: probes.length, faults }
+  } finally {
+    prober.close()
+  }
+}
+
+async function main(): Promise<number> {
+  const missing = missingComponents(CLUSTER_COMPONENTS)
+  if (missing.length > 0) {
+    console.log(`kubernetes-kills: NOT RUN: ${missing.join(', ')} not built (npm run kubernetes:build)`)
+    return 0
+  }
+  const folder = await RunFolder.claim(RUN, PREFIX, pid => steps.say(`cleaning up after a dead lab (process ${pid})`))
+  const options = { run: RUN, prefix: PREFIX, proxy: 'nftables', once: true, kubernetes: true } as const
+  const lab = new KubernetesLab(folder, options, steps)
+  const totals = { rounds: 0, inTheMiddle: 0, probes: 0, faults: 0, leakedUntilCollected: 0 }
+  const byKind = new Map<string, [rounds: number, inTheMiddle: number]>()
+  try {
+    await lab.start()
+    const client = await lab.cluster.control.client()
+    const churn = new Churn(lab, client, d)
+    await churn.begin(PODS_PER_NODE)
+    await churn.quiet()
+    await lab.routed()
+    const flights = await Flights.open(lab, new KubernetesStore(await lab.cluster.control.client()))
+    const end = performance.now() + milliseconds
+    for (let i = 0; i < ROUNDS && performance.now() < end; i++) {
+      const began = performance.now()
+      const { victim, moment } = KINDS[i % KINDS.length]!
+      const node = pick(d, NODES).name
+      const { strike, revive } = await blow(lab, client, victim, node)
+      const nodes = victim === 'API server' ? NODES.map(({ name }) => name) : [node]
+      const hit =
+        moment === 'policy'
+          ? (await strikeAtPolicy(churn, strike)) && ['policy']
+          : await strikeAtRequest({ churn, flights }, { strike, moment, node, nodes })
+      await revive()
+      await churn.reconcile()
+      await churn.quiet()
+      const findings = await churn.judge()
+      const probed = await probe(lab)
+      const faults = [...findings.faults, ...probed.faults]
+      const middle = hit !== false && hit.length > 0
+      const name = `${victim}, ${moment}`
+      const [rounds, inTheMiddle] = byKind.get(name) ?? [0, 0]
+      byKind.set(name, [rounds + 1, inTheMiddle + Number(middle)])
+      totals.rounds++
+      totals.inTheMiddle += Number(middle)
+      totals.probes += probed.probes
+      totals.faults += faults.length
+      totals.leakedUntilCollected += findings.leaked
+      const seconds = ((performance.now() - began) / 1000).toFixed(1)
+      const what = middle ? `in the middle of ${hit.join(', ')}` : 'in the middle of nothing'
+      steps.say(
+        `${i + 1}: ${victim} on ${node}, ${what}; ${probed.probes} probes, ${faults.length} faults, ${seconds} s`,
+      )
+      if (findings.leaked > 0) steps.say(`   ${findings.leaked} addresses were collected`)
+      for (const fault of faults.slice(0, 20)) steps.say(`   FAULT: ${fault}`)
+    }
+    flights.close()
+    console.log(
+      `kubernetes-kills, seed ${seed}: ${JSON.stringify({ ...totals, pods: churn.made, edits: churn.edits })}`,
+    )
+    for (const [name, [rounds, inTheMiddle]] of byKind)
+      console.log(`kubernetes-kills: ${name}: ${rounds} rounds, ${inTheMiddle} in the middle`)
+    return totals.faults === 0 ? 0 : 1
+  } finally {
+    await Promise.allSettled([lab.stop()])
+    await folder.cleanUp()
+  }
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(128))
+try {
+  process.exitCode = await main()
+} catch (error) {
+  process.stderr.write(`${(error as Error).stack ?? error}\n`)
+  process.exitCode = 1
+}
+process.exit()
