@@ -2,6 +2,8 @@
 // metadata unwrapped; resources are not written, and IPAM goes on where Calico's left off.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import pino from 'pino'
+import { findDatastore } from '../../src/apps/agent/datastore.ts'
 import { customResourceDefinitions } from '../../src/core/kubernetes/crd.ts'
 import { convertUid } from '../../src/core/kubernetes/older-metadata.ts'
 import { findApiGroup } from '../../src/io/kubernetes/api-group.ts'
@@ -106,4 +108,20 @@ test('resources are not written, IPAM is', async () => {
   const path = objectPath(older('BlockAffinity', { name: 'n1-10-0-0-0-26' }, {}))
   const { spec } = JSON.parse(await cluster.client.request('GET', path))
   assert.deepEqual([spec.state, spec.deleted], ['pendingDeletion', 'false'])
+})
+
+test('an agent says of such a cluster that it is one', async () => {
+  process.env.KUBECONFIG = cluster.plane.kubeconfig
+  const { open, problems } = await findDatastore({ kind: 'kubernetes' }, 'n1', pino({ level: 'silent' }))
+  const opened = open(() => {})
+  try {
+    assert.deepEqual(problems(), [])
+    await opened.list('/calico/resources/v3/projectcalico.org/tiers/')
+    assert.deepEqual(problems(), [
+      'the cluster keeps Calico’s resources in the older group crd.projectcalico.org/v1, where they are read and not written',
+    ])
+  } finally {
+    opened.close()
+    delete process.env.KUBECONFIG
+  }
 })

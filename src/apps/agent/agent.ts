@@ -55,6 +55,7 @@ export class Agent {
   readonly #local: readonly Change<ResourceKey, Resource>[]
   readonly #log: Logger
   readonly #metrics = new Metrics()
+  readonly #datastore: Datastore
   readonly #store: Store
   readonly #nft = openNft()
   readonly #packetLog: PacketLog
@@ -91,6 +92,7 @@ export class Agent {
     this.#options = options
     this.#local = options.local ? [{ key: keyOf(options.local), value: options.local }] : []
     this.#log = log
+    this.#datastore = datastore
     this.#store = datastore.open(error => {
       this.#connected = error === undefined
       if (error) log.warn({ err: error }, 'the datastore cannot be reached; what is known stays in force')
@@ -351,6 +353,7 @@ export class Agent {
   async #status() {
     const dataplane = this.#dataplane.status()
     const problems = [
+      ...this.#datastore.problems(),
       ...this.#lastKnown.problems,
       ...this.#cniSpool.problems,
       ...this.#nodeStart.problems,

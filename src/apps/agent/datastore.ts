@@ -1,6 +1,7 @@
 // Which datastore the agent works on: the embedded one behind its socket, or a Kubernetes API server, and then the node in it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ALL_BLOCKS, handleKey, ownersPrefix } from '../../core/ipam/keys.ts'
+import type { ApiGroup } from '../../core/kubernetes/collection.ts'
 import { storePrefix } from '../../core/resources/store-key.ts'
 import { ApiClient } from '../../io/kubernetes/api-client.ts'
 import { type Credentials, readCredentials } from '../../io/kubernetes/credentials.ts'
@@ -18,6 +19,8 @@ export type Datastore = {
   /** Told an error when the datastore cannot be reached, nothing when it can again. */
   readonly open: (onConnection: (error: Error | undefined) => void) => Store
   readonly cluster: ClusterNode | undefined
+  /** What should be known of it, in words, for the status. */
+  readonly problems: () => readonly string[]
 }
 
 const RETRY_MS = 1000
@@ -40,13 +43,17 @@ const HANDLES = handleKey('')
 export async function findDatastore(options: DatastoreOptions, node: string, log: Logger): Promise<Datastore> {
   if (options.kind === 'embedded') {
     const { socket } = options
-    return { open: onConnection => openEmbedded({ socket, onConnection }), cluster: undefined }
+    return { open: onConnection => openEmbedded({ socket, onConnection }), cluster: undefined, problems: () => [] }
   }
   const credentials = await waitForCredentials(log)
   const api = new ApiClient(credentials)
-  const onGroup = (group: string): void => {
-    if (group !== 'projectcalico.org/v3')
-      log.warn({ group }, 'the cluster keeps its resources in the older group, which is read and not written')
+  const problems: string[] = []
+  const onGroup = (group: ApiGroup): void => {
+    if (group === 'projectcalico.org/v3') return
+    problems.push(
+      `the cluster keeps Calico’s resources in the older group ${group}, where they are read and not written`,
+    )
+    log.warn(problems.at(-1)!)
   }
   return {
     open: onConnection =>
@@ -55,6 +62,7 @@ export async function findDatastore(options: DatastoreOptions, node: string, log
       readInternalIps: () => readInternalIps(api, node),
       putNetworkAvailable: () => putNetworkAvailable(api, node, new Date()),
     },
+    problems: () => problems,
   }
 }
 

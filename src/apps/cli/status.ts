@@ -27,6 +27,10 @@ const CURES: readonly (readonly [problem: RegExp, fix: string])[] = [
     /, past the budget of /,
     'it is correct, and slower by each part: say the same in fewer rules about everybody, or about fewer peers',
   ],
+  [
+    / in the older group crd\.projectcalico\.org\/v1/,
+    'install the definitions of the new one: gingham crds | kubectl apply -f -, then apply the resources again',
+  ],
   [/^writing the policy table failed/, 'read the agent log; the agent keeps trying'],
 ]
 
