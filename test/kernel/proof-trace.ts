@@ -35,7 +35,7 @@ export type Tracer = { readonly tables: ReadonlyMap<string, Table> }
 export type Traced = {
   readonly verdict: 'accept' | 'drop'
   readonly causes: readonly string[]
-  /** The first source translation as nft has it; empty for none. */
+  /** The first source translation as nft has it; empty for none, and for what is dropped, also after it. */
   readonly masquerade: string
   /** The table whose chain dropped it. */
   readonly droppedBy?: string
@@ -269,7 +269,7 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
       state.prio = chain.prio
       const verdict = run(table, chain)
       if (verdict === 'masquerade') masquerade ||= translation
-      if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade, droppedBy: chain.table }
+      if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade: '', droppedBy: chain.table }
     }
   }
   return { verdict: 'accept', causes, masquerade }
