@@ -1,11 +1,23 @@
 // The agreement itself: case after case, every flow before every judge, until one says otherwise than the oracle. The oracle
 // is the measure only because it is the simplest; who of them is wrong is for a person to find out.
-import type { NodeSettings } from '../../src/core/calc/intent.ts'
+import { parseAddr } from '../../src/core/net/addr.ts'
 import type { Resource } from '../../src/core/resources/resource.ts'
 import { snapshotOf } from '../../src/core/resources/resource.ts'
-import { Coverage, chooseFlows, makeCase } from './cases.ts'
+import { makeCase } from './cases.ts'
+import { Coverage } from './coverage.ts'
 import type { Flow, Told } from './flow.ts'
-import { byClassification, byOracle, byTrace, type Compiler, sameTold, tableOf, type World, worldOf } from './judges.ts'
+import { chooseFlows } from './flows.ts'
+import {
+  byClassification,
+  byOracle,
+  byTrace,
+  type Compiler,
+  type Judged,
+  sameTold,
+  tableOf,
+  type World,
+  worldOf,
+} from './judges.ts'
 import type { RealPackets } from './real-packets.ts'
 
 export const JUDGES = ['classification', 'trace', 'packets'] as const
@@ -15,7 +27,6 @@ export type Judges = readonly JudgeName[]
 /** Everything that it takes to see a disagreement again. */
 export type KeptCase = {
   readonly resources: readonly Resource[]
-  readonly settings: NodeSettings
   readonly budget: number
   readonly flow: Flow
 }
@@ -54,18 +65,19 @@ export type AgreementOptions = {
 
 const print = (told: Told): string => JSON.stringify(told)
 
-type Judge = (wanted: readonly { readonly flow: Flow; readonly told: Told }[]) => Promise<ReadonlyMap<Flow, string>>
+type Wanted = { readonly flow: Flow; readonly judged: Judged }
+type Judge = (wanted: readonly Wanted[]) => Promise<ReadonlyMap<Flow, string>>
 
 /** Every judge of one world: what it says otherwise, by flow. */
 function judgesOf(world: World, { judges, real, how }: { judges: Judges; real: RealPackets | undefined; how: number }) {
   const needsTable = judges.some(j => j !== 'classification')
   const compare =
-    (say: (flow: Flow) => Told): Judge =>
+    (say: (flow: Flow, judged: Judged) => Told): Judge =>
     async wanted =>
       new Map(
-        wanted.flatMap(({ flow, told }): [Flow, string][] => {
-          const found = say(flow)
-          return sameTold(found, told) ? [] : [[flow, print(found)]]
+        wanted.flatMap(({ flow, judged }): [Flow, string][] => {
+          const found = say(flow, judged)
+          return sameTold(found, judged.told) ? [] : [[flow, print(found)]]
         }),
       )
   let listing: ReturnType<RealPackets['load']> | undefined
@@ -75,11 +87,11 @@ function judgesOf(world: World, { judges, real, how }: { judges: Judges; real: R
   }
   if (needsTable && !real) throw new Error('the trace and the packets need a lab')
   const all: Record<JudgeName, Judge> = {
-    classification: compare(flow => byClassification(world, flow)),
+    classification: compare((flow, judged) => byClassification(world, flow, judged)),
     trace: compare(flow => byTrace(world, loaded(), flow)),
     packets: wanted => {
       loaded()
-      return real!.judge(wanted)
+      return real!.judge(wanted.map(({ flow, judged: { told } }) => ({ flow, told })))
     },
   }
   return judges.map(name => ({ name, judge: all[name] }))
@@ -91,24 +103,25 @@ export async function judgeCase(
   o: { compiler: Compiler; judges: Judges; real: RealPackets | undefined; how?: number },
 ): Promise<Disagreement | undefined> {
   const world = worldOf({ ...kept, snapshot: snapshotOf(kept.resources) }, o.compiler)
-  const { told } = byOracle(world, kept.flow)
+  const judged = byOracle(world, kept.flow)
   let first: string | undefined
   const guilty: JudgeName[] = []
   for (const { name, judge } of judgesOf(world, { judges: o.judges, real: o.real, how: o.how ?? 0 })) {
-    const found = (await judge([{ flow: kept.flow, told }])).get(kept.flow)
+    const found = (await judge([{ flow: kept.flow, judged }])).get(kept.flow)
     if (found === undefined) continue
     guilty.push(name)
     first ??= found
   }
-  return first === undefined ? undefined : { ...kept, judges: guilty, wanted: print(told), found: first }
+  return first === undefined ? undefined : { ...kept, judges: guilty, wanted: print(judged.told), found: first }
 }
 
-function count(stats: Stats, { packet, shape, sender }: Flow): void {
+function count(stats: Stats, { flow: { packet, shape, sender }, judged: { legs } }: Wanted): void {
   const add = (sort: string): void => void stats.sorts.set(sort, (stats.sorts.get(sort) ?? 0) + 1)
   add(`IPv${packet.family}`)
   add(`protocol ${packet.protocol}`)
   if (shape !== 'whole') add(shape)
-  if (sender !== undefined && sender !== packet.src) add('spoofed')
+  if (parseAddr(sender) !== undefined && sender !== packet.src) add('spoofed')
+  for (const { hook, direction } of legs) if (hook) add(`asked at ${hook} ${direction}`)
 }
 
 /** Case after case, until one disagrees or enough is done. */
@@ -124,22 +137,21 @@ export async function agree(o: AgreementOptions): Promise<Agreement> {
   while (o.goesOn(stats)) {
     const seed = o.seed + stats.cases++
     const made = makeCase(seed, coverage.missing)
-    const { snapshot, settings, budget } = made
+    const { snapshot, budget } = made
     const world = worldOf(made, o.compiler)
-    const chosen = chooseFlows(world, seed, { count: o.flows, coverage })
-    const wanted = chosen.map(({ flow, judged }) => ({ flow, told: judged.told }))
-    for (const { flow, told } of wanted) {
+    const wanted = chooseFlows(world, seed, { count: o.flows, coverage })
+    for (const each of wanted) {
       stats.flows++
-      if (told.verdict === 'allow') stats.allowed++
-      count(stats, flow)
+      if (each.judged.told.verdict === 'allow') stats.allowed++
+      count(stats, each)
     }
     for (const { name, judge } of judgesOf(world, { judges: o.judges, real: o.real, how: seed })) {
       const wrong = await judge(wanted)
       stats.judged[name] += wanted.length
       const [first] = wrong
       if (!first) continue
-      const kept: KeptCase = { resources: [...snapshot.values()], settings, budget, flow: first[0] }
-      const told = wanted.find(w => w.flow === first[0])!.told
+      const kept: KeptCase = { resources: [...snapshot.values()], budget, flow: first[0] }
+      const told = wanted.find(w => w.flow === first[0])!.judged.told
       const disagreement = { ...kept, judges: [name], wanted: print(told), found: first[1] }
       return { stats, coverage: coverage.share, disagreement }
     }

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { type Addr, addr, familyOf } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
 import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../../src/core/resources/resource.ts'
+import { PROFILE } from './featured-policy.ts'
 import { clusterPolicy, networkPolicy } from './kubernetes-policies.ts'
 
 const NAMESPACES = ['default', 'prod'] as const
@@ -283,7 +284,7 @@ const hostEndpoint = (index: number) =>
         [`172.16.1.${(index % 2) + 1}`],
       ),
       labels,
-      profiles: fc.constantFrom([], ['kns.default'], ['projectcalico-default-allow'], ['none']),
+      profiles: fc.constantFrom([], ['kns.default'], ['projectcalico-default-allow'], ['none'], [PROFILE], [PROFILE]),
       port: fc.constantFrom(...PORTS),
     })
     .map(({ labels: own, port: number, ...h }) => ({
@@ -334,8 +335,8 @@ const theirs = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(networkPolicy(1), clusterPolicy(0), clusterPolicy(1)) },
 )
 
-/** Half of the clusters have some. */
-const hosts = fc.oneof(fc.constant([]), tuple(hostEndpoint, 4))
+/** Most clusters have some. */
+const hosts = fc.oneof({ weight: 1, arbitrary: fc.constant([]) }, { weight: 2, arbitrary: tuple(hostEndpoint, 4) })
 
 /** A cluster of two nodes; documents that the schema refuses are left out. `refused` counts them. */
 export const cluster: fc.Arbitrary<Snapshot> = fc

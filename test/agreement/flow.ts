@@ -1,34 +1,51 @@
 // A packet on its way through one node, as all judges are asked about it: where it comes in, where routing sends it, and
-// what of it is decided before policy is asked (whose source it has, whether connection tracking knows such a packet).
-import type { LocalEndpoint, NodeSettings } from '../../src/core/calc/intent.ts'
+// what connection tracking says of it.
+import type { LocalEndpoint } from '../../src/core/calc/intent.ts'
 import { type Addr, addr } from '../../src/core/net/addr.ts'
 import type { Packet } from '../../src/core/net/packet.ts'
+import { prefix, prefixContains } from '../../src/core/net/prefix.ts'
 import type { PlacedPacket } from '../../src/core/proof/difference.ts'
-import type { Direction } from '../../src/core/resources/cause.ts'
+import { HOST_INTERFACES } from './cluster.ts'
+
+export const NODE = 'node0'
+/** By whose addresses host endpoints are found. */
+export const INTERFACES = HOST_INTERFACES.get(NODE)!
+
+/** The node's interfaces besides those of pods, and what is routed to each: the first that holds the destination. */
+const ROUTED = [
+  ['eth1', ['192.0.2.0/24', '10.1.1.0/24', '2001:db8::/32', 'fd00:1::1/128']],
+  ['eth2', ['198.51.100.0/24', '10.1.3.0/24', '2001:dead::/32', 'fd00:2::/32']],
+  ['eth0', ['0.0.0.0/0', '::/0']],
+] as const
+export type Uplink = (typeof ROUTED)[number][0]
+export const UPLINKS: readonly Uplink[] = ROUTED.map(([name]) => name)
+export const ROUTES = ROUTED.flatMap(([uplink, nets]) => nets.map(net => ({ uplink, net: prefix(net) })))
+export const uplinkTo = (a: Addr): Uplink => ROUTES.find(({ net }) => prefixContains(net, a))!.uplink
+
+/** The node's own addresses; some are in nets that policies name, some are those that host endpoints expect. */
+export const HOST: readonly Addr[] = [...['10.200.0.1', 'fd00:ffff::1'].map(addr), ...[...INTERFACES.values()].flat()]
+const isHost = (a: Addr): boolean => HOST.includes(a)
 
 /** `fragments`: in two pieces, the transport header cut in the middle. `short`: too short for its transport header. */
 export type Shape = 'whole' | 'fragments' | 'short'
 export type Flow = {
   readonly packet: Packet
   readonly shape: Shape
-  /** The address of the pod that really sends; absent: it comes over the uplink, whatever its source says. */
-  readonly sender?: Addr
+  /** The pod that has this address, whatever the packet's source says; or the uplink that it comes by; or the node. */
+  readonly sender: Addr | Uplink | 'node'
 }
-
-export const UPLINK = 'uplink'
-/** The node's own addresses. They are in nets that policies name, and in no pool. */
-export const HOST: Readonly<Record<4 | 6, Addr>> = { 4: addr('10.200.0.1'), 6: addr('fd00:ffff::1') }
 
 export type Endpoint = Pick<LocalEndpoint, 'interfaceName' | 'addresses'>
 
 export type Place = {
+  /** The interface that it comes in by; absent: the node sends it. */
+  readonly in?: string
+  /** That it leaves by; absent: it is for the node. */
+  readonly out?: string
+  /** The pod that really sends it. */
   readonly from?: Endpoint
-  readonly to?: Endpoint
-  readonly toHost: boolean
   readonly connection: 'new' | 'invalid'
 }
-
-const isHost = (a: Addr): boolean => a === HOST[4] || a === HOST[6]
 
 /** ICMP and ICMPv6 types that may begin a connection (nf_conntrack_proto_icmp.c, nf_conntrack_proto_icmpv6.c). */
 const REQUESTS: Readonly<Record<number, readonly number[]>> = { 1: [8, 13, 15, 17], 58: [128, 139] }
@@ -38,7 +55,7 @@ export const icmpOf = ({ protocol, icmp }: Packet): { type: number; code: number
   icmp ?? { type: REQUESTS[protocol]![0]!, code: 0 }
 
 /** What the kernel's connection tracking says of the first packet of its kind. */
-export function connectionOf({ packet, shape }: Flow): 'new' | 'invalid' {
+export function connectionOf({ packet, shape }: Pick<Flow, 'packet' | 'shape'>): 'new' | 'invalid' {
   if (shape === 'short') return 'invalid'
   const requests = REQUESTS[packet.protocol]
   if (!requests) return 'new'
@@ -47,27 +64,24 @@ export function connectionOf({ packet, shape }: Flow): 'new' | 'invalid' {
 }
 
 export function placeOf(endpoints: readonly Endpoint[], flow: Flow): Place {
-  const at = (a: Addr | undefined): Endpoint | undefined =>
-    a === undefined ? undefined : endpoints.find(e => e.addresses.includes(a))
-  const [from, to] = [at(flow.sender), at(flow.packet.dst)]
+  const { sender, packet } = flow
+  const at = (a: string): Endpoint | undefined => endpoints.find(e => e.addresses.some(b => a === b))
+  const from = at(sender)
+  const incoming = from?.interfaceName ?? sender
   return {
+    ...(incoming !== 'node' && { in: incoming }),
+    ...(!isHost(packet.dst) && { out: at(packet.dst)?.interfaceName ?? uplinkTo(packet.dst) }),
     ...(from && { from }),
-    ...(to && { to }),
-    toHost: isHost(flow.packet.dst),
     connection: connectionOf(flow),
   }
 }
 
-export const placed = (flow: Flow, { from, to, toHost, connection }: Place): PlacedPacket => ({
-  ...flow.packet,
-  iif: from?.interfaceName ?? UPLINK,
-  ...(!toHost && { oif: to?.interfaceName ?? UPLINK }),
+export const placed = ({ packet }: Flow, { in: iif = '', out, connection }: Place): PlacedPacket => ({
+  ...packet,
+  iif,
+  ...(out !== undefined && { oif: out }),
   connection,
 })
-
-/** A packet in a packet, which a pod may not send unless the settings let it. */
-const isWrapped = ({ protocol, dport }: Packet, { allowVXLAN, allowIPIP, vxlanPort }: NodeSettings): boolean =>
-  (protocol === 4 && !allowIPIP) || (protocol === 17 && dport === vxlanPort && !allowVXLAN)
 
 /** What one direction of one endpoint came to. `staged`: what would be decided if the staged policies were enforced. */
 export type Part = {
@@ -75,26 +89,5 @@ export type Part = {
   readonly staged: string
   readonly logs: readonly string[]
 }
+/** The judgement of a flow: everybody who was asked, in the order in which the packet met them. */
 export type Told = { readonly verdict: 'allow' | 'deny'; readonly parts: readonly Part[] }
-
-/** The judgement of a flow, given that of each direction: a sender is judged first, and its denial is the end. */
-export function tell(
-  flow: Flow,
-  { place, settings }: { place: Place; settings: NodeSettings },
-  decide: (direction: Direction) => Part & { readonly allow: boolean },
-): Told {
-  const { from, to, toHost, connection } = place
-  if (from && !from.addresses.includes(flow.packet.src)) return { verdict: 'deny', parts: [] }
-  const judgesConnection = !toHost || from !== undefined
-  if (connection === 'invalid' && settings.conntrackInvalidCheck && judgesConnection)
-    return { verdict: 'deny', parts: [] }
-  if (from && isWrapped(flow.packet, settings)) return { verdict: 'deny', parts: [] }
-  const parts: Part[] = []
-  for (const direction of [...(from ? ['egress' as const] : []), ...(to ? ['ingress' as const] : [])]) {
-    const { allow, ...part } = decide(direction)
-    parts.push(part)
-    if (!allow) return { verdict: 'deny', parts }
-  }
-  const open = !toHost || !from || ['Accept', 'Return'].includes(settings.endpointToHostAction)
-  return { verdict: open ? 'allow' : 'deny', parts }
-}

@@ -4,9 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { computeIntent } from '../../src/core/calc/compute.ts'
-import { atomOf } from '../../src/core/classify/atoms.ts'
-import { type Classification, classify } from '../../src/core/classify/classify.ts'
-import type { Packet } from '../../src/core/net/packet.ts'
+import { classify } from '../../src/core/classify/classify.ts'
 import { decideAtNode } from '../../src/core/oracle/decide-at-node.ts'
 import type { DirectionDecision } from '../../src/core/oracle/decision.ts'
 import { policyTable } from '../../src/core/render/nft/table.ts'
@@ -14,19 +12,9 @@ import { type HostLeg, printCause, printRule } from '../../src/core/resources/ca
 import { derived } from '../../src/core/resources/derive.ts'
 import { decodeResource, snapshotOf } from '../../src/core/resources/resource.ts'
 import { cluster, HOST_INTERFACES, packet, wayOf } from './cluster.ts'
-import { judgeAt } from './follow.ts'
+import { groupAt, hostGroupAt, judgeAt } from './follow.ts'
 
 const interfaces = HOST_INTERFACES.get('node0')!
-
-/** What the tables have for an interface at a leg. */
-function judge(c: Classification, name: string, leg: HostLeg, p: Packet) {
-  const named = c.hosts.find(h => h.host.interfaceName === name)
-  const { groups = [] } = named ?? c.hosts.find(h => h.host.interfaceName === '*') ?? {}
-  const group = groups.find(g => g.hook === leg.hook && g.direction === leg.direction)
-  if (!group) return undefined
-  const own = atomOf(c.atoms, leg.direction === 'ingress' ? p.dst : p.src)
-  return { ...judgeAt(c, group.byOwn.get(own) ?? group.otherwise, p), byOwn: group.byOwn.size > 0 }
-}
 
 test('the tables of a node with host endpoints decide as the oracle does, at every leg, for the same cause', () => {
   const seen = { asked: 0, allowed: 0, byOwn: 0, byHook: new Map<string, number>() }
@@ -44,8 +32,10 @@ test('the tables of a node with host endpoints decide as the oracle does, at eve
           const hosts = asked.filter((d): d is DirectionDecision & HostLeg => d.hook !== undefined)
           for (const decision of hosts) {
             const name = (decision.direction === 'ingress' ? ends.in : ends.out)!
-            const found = judge(c, name, decision, p)
-            assert.ok(found, `${name} has nothing at ${decision.hook} ${decision.direction}`)
+            const leg = { interfaceName: name, direction: decision.direction, hook: decision.hook }
+            const group = groupAt(c, leg, p)
+            assert.ok(group, `${name} has nothing at ${decision.hook} ${decision.direction}`)
+            const found = judgeAt(c, group, p)
             assert.equal(printCause(found.cause), printCause(decision.cause), JSON.stringify(p))
             assert.deepEqual(found.logs, decision.logs.map(printRule))
             // What is asked further on may depend on what was decided here.
@@ -53,7 +43,7 @@ test('the tables of a node with host endpoints decide as the oracle does, at eve
             if (then) assert.equal(printCause(found.staged ?? found.cause), printCause(then.cause), JSON.stringify(p))
             seen.asked++
             if (decision.verdict === 'allow') seen.allowed++
-            if (found.byOwn) seen.byOwn++
+            if (hostGroupAt(c, leg)!.byOwn.size > 0) seen.byOwn++
             seen.byHook.set(decision.hook, (seen.byHook.get(decision.hook) ?? 0) + 1)
           }
         }

@@ -1,10 +1,11 @@
-// The oracle, the classification, a trace of the printed table and the kernel itself must say the same of every flow: one
-// verdict, for one cause. `npm run agree` goes on with new seeds; a disagreement is made small and printed as a file for
+// The oracle, the classification, a trace of the printed table and the kernel itself must say the same of every flow through a
+// node, whether pods or host endpoints are asked about it: one verdict, for one cause. `npm run agree` goes on with new seeds; a disagreement is made small and printed as a file for
 // test/agreement/kept.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { HOST_LEGS } from '../../src/core/resources/cause.ts'
 import { agree, JUDGES, judgeCase, printStats } from './agreement.ts'
 import { COMPILER } from './compiler.ts'
 import { RealLab } from './real-lab.ts'
@@ -51,9 +52,9 @@ test('four judges give one verdict for one cause', async () => {
   assert.ok(share > 0.3 && share < 0.7, `${share} of the flows are allowed`)
   // A run that was given less time than that has not had the cases for it.
   if (stats.cases >= 125) assert.ok(coverage >= 0.95, `${coverage} of the pairs of features are covered`)
-  assert.ok(
-    ['fragments', 'short', 'spoofed', 'protocol 132', 'protocol 136', 'protocol 47'].every(s => stats.sorts.get(s)),
-  )
+  const legs = HOST_LEGS.map(({ hook, direction }) => `asked at ${hook} ${direction}`)
+  for (const sort of ['fragments', 'short', 'spoofed', 'protocol 132', 'protocol 136', 'protocol 47', ...legs])
+    assert.ok(stats.sorts.get(sort), `no flow is ${sort}`)
 })
 
 test('the cases that were kept are judged alike', async t => {

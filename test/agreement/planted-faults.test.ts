@@ -3,10 +3,21 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { JUDGES, type JudgeName } from './agreement.ts'
-import { Coverage, chooseFlows, makeCase } from './cases.ts'
+import { makeCase } from './cases.ts'
+import { Coverage } from './coverage.ts'
 import { CLASSIFIER_FAULTS, type Fault, TABLE_FAULTS } from './faults.ts'
 import type { Flow, Told } from './flow.ts'
-import { byClassification, byTrace, type Case, type Compiler, sameTold, tableOf, worldOf } from './judges.ts'
+import { type Chosen, chooseFlows } from './flows.ts'
+import {
+  byClassification,
+  byTrace,
+  type Case,
+  type Compiler,
+  type Judged,
+  sameTold,
+  tableOf,
+  worldOf,
+} from './judges.ts'
 import { checkFault, loadCompiler } from './mutants.ts'
 import { RealLab } from './real-lab.ts'
 import { RealPackets } from './real-packets.ts'
@@ -27,7 +38,7 @@ before(() => {
 })
 after(() => lab?.close())
 
-type Prepared = Case & { readonly wanted: readonly { readonly flow: Flow; readonly told: Told }[] }
+type Prepared = Case & { readonly wanted: readonly Chosen[] }
 const prepared: Prepared[] = []
 const coverage = new Coverage()
 let right: Compiler | undefined
@@ -39,8 +50,7 @@ async function caseOf(n: number): Promise<Prepared> {
     const seed = 1_000 + prepared.length
     const made = makeCase(seed, coverage.missing)
     const world = worldOf(made, right)
-    const chosen = chooseFlows(world, seed, { count: FLOWS_PER_CASE, coverage })
-    prepared.push({ ...made, wanted: chosen.map(({ flow, judged }) => ({ flow, told: judged.told })) })
+    prepared.push({ ...made, wanted: chooseFlows(world, seed, { count: FLOWS_PER_CASE, coverage }) })
   }
   return prepared[n]!
 }
@@ -50,8 +60,11 @@ type Found = { readonly judges: readonly (JudgeName | 'compiler')[]; readonly fl
 /** Who disagrees on a case. The table is asked only for its own faults, or once the classification has shown where. */
 async function judgesThatSee(compiler: Compiler, c: Prepared, isTable: boolean): Promise<readonly JudgeName[]> {
   const world = worldOf(c, compiler)
-  const differing = (say: (flow: Flow) => Told) => c.wanted.filter(({ flow, told }) => !sameTold(say(flow), told))
-  const byClasses = differing(flow => byClassification(world, flow))
+  const differing = (say: (flow: Flow, judged: Judged) => Told) =>
+    c.wanted
+      .map(({ flow, judged }) => ({ flow, judged, told: judged.told }))
+      .filter(({ flow, judged, told }) => !sameTold(say(flow, judged), told))
+  const byClasses = differing((flow, judged) => byClassification(world, flow, judged))
   if (byClasses.length === 0 && !isTable) return []
   const listing = real.load(world, tableOf(world), 'print')
   const byTable = differing(flow => byTrace(world, listing, flow))

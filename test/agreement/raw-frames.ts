@@ -5,7 +5,7 @@ import type { Packet } from '../../src/core/net/packet.ts'
 import { checksum, macBytes } from '../support/frames.ts'
 import { type Flow, icmpOf } from './flow.ts'
 
-const ETHERNET = 14
+export const ETHERNET = 14
 const MAC_BYTES = 6
 const MORE_FRAGMENTS = 0x2000
 const FRAGMENT_HEADER = 44
@@ -82,10 +82,11 @@ function datagram(packet: Packet, id: number): Uint8Array {
   return bytes
 }
 
+type Sent = Pick<Flow, 'packet' | 'shape'>
 export type Link = { readonly dstMac: string; readonly srcMac: string }
 type Piece = { readonly bytes: Uint8Array; readonly at: number; readonly more: boolean }
 
-function wrapped({ packet, shape }: Flow, piece: Piece, { link, id }: { link: Link; id: number }): Uint8Array {
+function wrapped({ packet, shape }: Sent, piece: Piece, { link, id }: { link: Link; id: number }): Uint8Array {
   const six = packet.family === 6
   const isFragment = shape === 'fragments'
   const extra = six && isFragment ? 8 : 0
@@ -123,7 +124,7 @@ function wrapped({ packet, shape }: Flow, piece: Piece, { link, id }: { link: Li
 }
 
 /** The frames of a flow, to be sent in this order. */
-export function framesOf(flow: Flow, id: number, link: Link): Uint8Array[] {
+export function framesOf(flow: Sent, id: number, link: Link): Uint8Array[] {
   const whole = datagram(flow.packet, id)
   const frame = (piece: Piece): Uint8Array => wrapped(flow, piece, { link, id })
   if (flow.shape === 'short') return [frame({ bytes: whole.subarray(0, SHORT), at: 0, more: false })]

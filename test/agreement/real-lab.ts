@@ -1,14 +1,30 @@
 // A node as a network namespace with the interfaces of the judges' worlds, and everything beyond it as a second one: the
-// far ends of the pods' wires and of the uplink, where packet sockets send and see. Nobody out there answers: neighbour
+// far ends of the pods' wires and of the uplinks, where packet sockets send and see. The node itself sends by raw sockets. Nobody out there answers: neighbour
 // entries name a MAC address that nobody has.
 import { execFileSync } from 'node:child_process'
 import type { Addr } from '../../src/core/net/addr.ts'
+import type { Packet } from '../../src/core/net/packet.ts'
+import { prefixFamily } from '../../src/core/net/prefix.ts'
+import { ERRNO, KernelError } from '../../src/io/kernel/kernel-error.ts'
 import { inNetns, namedNetns } from '../../src/io/kernel/netns.ts'
-import { AF, bind, close, recvFrom, SO, SOCK, SOL, send, setOption, socket } from '../../src/io/kernel/sys.ts'
+import {
+  AF,
+  bind,
+  close,
+  inetAddress,
+  recvFrom,
+  SO,
+  SOCK,
+  SOL,
+  send,
+  sendTo,
+  setOption,
+  socket,
+} from '../../src/io/kernel/sys.ts'
 import { writeSysctl } from '../../src/io/kernel/sysctl.ts'
 import { Conntrack } from '../support/conntrack.ts'
-import { HOST, UPLINK } from './flow.ts'
-import { idOf, type Link } from './raw-frames.ts'
+import { HOST, ROUTES, UPLINKS } from './flow.ts'
+import { ETHERNET, idOf, type Link } from './raw-frames.ts'
 
 const NODE_MAC = 'ee:ee:ee:ee:ee:ee'
 const FAR_MAC = '02:00:00:00:00:02'
@@ -16,6 +32,7 @@ const NOBODY = '02:00:00:00:00:01'
 const GATEWAY = { 4: '169.254.7.1', 6: 'fe80::7' } as const
 const WIRES = 6
 const ETH_P_ALL = 0x0300
+const IPPROTO_RAW = 255
 const PACKET_OUTGOING = 4
 const SETTINGS = {
   'net/ipv4/ip_forward': 1,
@@ -40,6 +57,7 @@ export class RealLab {
   readonly #senders = new Map<string, number>()
   readonly #conntrack: Conntrack
   readonly #sniffer: number
+  readonly #own: Readonly<Record<4 | 6, number>>
   #routes = ''
 
   constructor(name: string) {
@@ -54,12 +72,13 @@ export class RealLab {
       // No router solicitations and the like on our wires: what is counted is ours.
       for (const netns of [this.node, this.far])
         for (const each of ['all', 'default']) writeSysctl(`net/ipv6/conf/${each}/addr_gen_mode`, 1, netns)
-      const wires = [...Array.from({ length: WIRES }, (_, i) => `cali${i}`), UPLINK]
+      const wires = [...Array.from({ length: WIRES }, (_, i) => `cali${i}`), ...UPLINKS]
       writeSysctl('net/ipv4/conf/default/send_redirects', 0, this.node)
       this.#ip('far', ['link set lo up'])
       this.#ip('node', [
         'link set lo up',
-        ...Object.values(HOST).map(a => `addr add ${a} dev lo`),
+        // Of no wire: an address of its own makes an interface speak.
+        ...HOST.map(a => `addr add ${a} dev lo`),
         ...wires.flatMap(w => [
           `link add ${w} address ${NODE_MAC} type veth peer name ${w} address ${FAR_MAC} netns ${name}-far`,
           `link set ${w} up`,
@@ -70,14 +89,19 @@ export class RealLab {
         wires.map(w => `link set ${w} up`),
       )
       for (const [setting, value] of Object.entries(SETTINGS)) writeSysctl(setting, value, this.node)
-      for (const family of [4, 6] as const)
-        this.#ip('node', [
-          `neigh replace ${GATEWAY[family]} lladdr ${NOBODY} nud permanent dev ${UPLINK}`,
-          `route replace ${family === 4 ? '0.0.0.0/0' : '::/0'} via ${GATEWAY[family]} dev ${UPLINK} onlink`,
-        ])
+      this.#ip('node', [
+        ...UPLINKS.flatMap(uplink =>
+          Object.values(GATEWAY).map(a => `neigh replace ${a} lladdr ${NOBODY} nud permanent dev ${uplink}`),
+        ),
+        ...ROUTES.map(
+          ({ uplink, net }) => `route replace ${net} via ${GATEWAY[prefixFamily(net)]} dev ${uplink} onlink`,
+        ),
+      ])
       for (const wire of wires) this.#open(wire)
       this.#conntrack = new Conntrack(this.node)
       this.#sniffer = inNetns(this.far, () => socket(AF.PACKET, SOCK.RAW, ETH_P_ALL))
+      const raw = (family: number): number => inNetns(this.node, () => socket(family, SOCK.RAW, IPPROTO_RAW))
+      this.#own = { 4: raw(AF.INET), 6: raw(AF.INET6) }
     } catch (error) {
       this.close()
       throw error
@@ -110,6 +134,7 @@ export class RealLab {
     for (const fd of this.#senders.values()) close(fd)
     this.#senders.clear()
     if (this.#sniffer !== undefined) close(this.#sniffer)
+    for (const fd of Object.values(this.#own ?? {})) close(fd)
     this.#conntrack?.close()
     for (const name of this.#made.splice(0)) execFileSync('ip', ['netns', 'del', name])
   }
@@ -148,6 +173,15 @@ export class RealLab {
 
   send(wire: string, frame: Uint8Array): void {
     if (send(this.#senders.get(wire)!, frame) === undefined) throw new Error(`${wire} takes no more frames`)
+  }
+
+  /** The node sends a frame's packet itself, unless somebody in it forbids that. */
+  sendOwn({ family, dst }: Packet, frame: Uint8Array): void {
+    try {
+      sendTo(this.#own[family], frame.subarray(ETHERNET), inetAddress(dst, 0))
+    } catch (error) {
+      if (!(error instanceof KernelError && error.errno === ERRNO.EPERM)) throw error
+    }
   }
 
   /** Every flow that has come out of the node since the last time. */

@@ -7,16 +7,16 @@ import { printTable } from '../../src/core/nft/print.ts'
 import { openNft } from '../../src/io/kernel/nft-table.ts'
 import { type Tracer, tracer } from '../kernel/proof-trace.ts'
 import { loadTable } from '../support/load-table.ts'
-import { type Flow, type Told, UPLINK } from './flow.ts'
+import type { Flow, Told } from './flow.ts'
 import { placeIn, type World } from './judges.ts'
 import { framesOf } from './raw-frames.ts'
 import type { RealLab } from './real-lab.ts'
 
-/** Counts what reaches the host itself, after everybody has judged it. */
+/** Counts what reaches the host itself, after everybody has judged it; what would answer would be judged as well. */
 const WITNESS = `table inet witness {
 \tchain input {
 \t\ttype filter hook input priority 300; policy accept;
-\t\tiifname != "lo" counter comment "to host"
+\t\tiifname != "lo" counter drop comment "to host"
 \t}
 }
 `
@@ -88,14 +88,13 @@ export class RealPackets {
       using connection = openNft(this.#lab.node)
       loadTable(connection, table)
     }
-    const listing = this.#list()
     this.#world = world
-    this.#before = countsOf(listing)
-    return tracer(listing)
+    this.#before = countsOf(this.#list('ruleset'))
+    return tracer(this.#list('table', 'inet', table.name))
   }
 
-  #list(): string {
-    return this.#lab.nft(['-j', '-n', 'list', 'ruleset'])
+  #list(...what: readonly string[]): string {
+    return this.#lab.nft(['-j', '-n', 'list', ...what])
   }
 
   /** What the kernel did otherwise than wanted, in words, by flow. */
@@ -126,11 +125,14 @@ export class RealPackets {
     for (const w of wanted) {
       const id = ++this.#ids
       ids.set(id, w)
-      const wire = placeIn(world, w.flow).from?.interfaceName ?? UPLINK
-      for (const frame of framesOf(w.flow, id, this.#lab.link)) this.#lab.send(wire, frame)
+      const { in: wire } = placeIn(world, w.flow)
+      for (const frame of framesOf(w.flow, id, this.#lab.link)) {
+        if (wire === undefined) this.#lab.sendOwn(w.flow.packet, frame)
+        else this.#lab.send(wire, frame)
+      }
       this.sent++
     }
-    const isToHost = (w: Wanted): boolean => placeIn(world, w.flow).toHost
+    const isToHost = (w: Wanted): boolean => placeIn(world, w.flow).out === undefined
     const out = [...ids].filter(([, w]) => w.told.verdict === 'allow' && !isToHost(w)).map(([id]) => id)
     const seen = new Map<number, string>()
     const receive = (): void => {
@@ -139,14 +141,13 @@ export class RealPackets {
     const end = performance.now() + this.#patienceMs
     for (receive(); !out.every(id => seen.has(id)) && performance.now() < end; receive())
       await new Promise(resolve => setImmediate(resolve))
-    const after = countsOf(this.#list())
+    const after = countsOf(this.#list('ruleset'))
     receive()
     const wrong = new Map<Flow, string>()
     for (const [id, w] of ids) {
       if (isToHost(w)) continue
-      const { to } = placeIn(world, w.flow)
       const at = seen.get(id)
-      const should = w.told.verdict === 'allow' ? (to?.interfaceName ?? UPLINK) : undefined
+      const should = w.told.verdict === 'allow' ? placeIn(world, w.flow).out : undefined
       if (at !== should) wrong.set(w.flow, at === undefined ? 'did not come out' : `came out at ${at}`)
     }
     for (const id of seen.keys()) if (!ids.has(id)) throw new Error(`flow ${id} of an earlier round came out late`)

@@ -4,7 +4,6 @@ import { parse, stringify } from 'yaml'
 import { BUDGET } from '../../src/core/classify/split.ts'
 import { decodeResource, type Resource } from '../../src/core/resources/resource.ts'
 import type { Disagreement, KeptCase } from './agreement.ts'
-import { OTHER_SETTINGS } from './cases.ts'
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 type Documents = readonly Json[]
@@ -37,9 +36,6 @@ function decodeAll(documents: Documents): Resource[] | undefined {
 const SMALLER_FLOWS: readonly ((kept: KeptCase) => KeptCase)[] = [
   kept => ({ ...kept, flow: { ...kept.flow, shape: 'whole' } }),
   kept => ({ ...kept, budget: BUDGET }),
-  kept => ({ ...kept, settings: { ...kept.settings, ...OTHER_SETTINGS } }),
-  kept => ({ ...kept, settings: { ...kept.settings, conntrackInvalidCheck: true } }),
-  kept => ({ ...kept, settings: { ...kept.settings, endpointToHostAction: 'Drop' } }),
 ]
 
 /** `judge`: judges a case again; undefined when all agree. `tries`: how often it may be asked. */
@@ -88,7 +84,7 @@ export async function shrink(
 }
 
 /** A case as a file of test/agreement/kept. */
-export function printCase({ resources, settings, budget, flow }: KeptCase, comment = ''): string {
+export function printCase({ resources, budget, flow }: KeptCase, comment = ''): string {
   const head = comment
     .split('\n')
     .filter(line => line !== '')
@@ -97,15 +93,15 @@ export function printCase({ resources, settings, budget, flow }: KeptCase, comme
   return (
     head +
     stringify(
-      { flow, settings, ...(budget < BUDGET && { budget }), resources: JSON.parse(JSON.stringify(resources)) },
+      { flow, ...(budget < BUDGET && { budget }), resources: JSON.parse(JSON.stringify(resources)) },
       { lineWidth: 0 },
     )
   )
 }
 
 export function parseCase(text: string): KeptCase {
-  const { flow, settings, budget = BUDGET, resources } = parse(text) as KeptCase & { resources: Documents }
+  const { flow, budget = BUDGET, resources } = parse(text) as KeptCase & { resources: Documents }
   const decoded = decodeAll(resources)
   if (!decoded) throw new Error('a resource of the case is not valid')
-  return { flow, settings: { ...OTHER_SETTINGS, ...settings }, budget, resources: decoded }
+  return { flow, budget, resources: decoded }
 }

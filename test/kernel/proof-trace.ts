@@ -269,7 +269,8 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
       state.prio = chain.prio
       const verdict = run(table, chain)
       if (verdict === 'masquerade') masquerade ||= translation
-      if ((verdict ?? chain.policy) === 'drop') return { verdict: 'drop', causes, masquerade: '', droppedBy: chain.table }
+      if ((verdict ?? chain.policy) === 'drop')
+        return { verdict: 'drop', causes, masquerade: '', droppedBy: chain.table }
     }
   }
   return { verdict: 'accept', causes, masquerade }
