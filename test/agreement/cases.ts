@@ -38,6 +38,27 @@ const INTERPLAY: readonly (readonly (readonly Feature[])[])[] = [
     ['kind=StagedGlobalNetworkPolicy', 'action=Pass', 'source ports=number', 'tier=ordered', 'direction=ingress'],
     ['action=Allow', 'own nets=4', 'tier=ordered', 'direction=ingress'],
   ],
+  [
+    ['at=untracked', 'action=Allow', 'direction=ingress', 'ports=range', 'protocol=TCP'],
+    ['at=prednat', 'action=Deny', 'direction=ingress', 'protocol=TCP'],
+  ],
+  [
+    ['at=untracked', 'action=Allow', 'direction=egress'],
+    ['at=host', 'action=Deny', 'direction=egress', 'tier=ordered'],
+  ],
+  [
+    ['at=prednat', 'action=Allow', 'direction=ingress', 'own nets=4'],
+    ['at=forward', 'action=Deny', 'direction=ingress', 'tier=ordered'],
+  ],
+  [
+    ['at=forward', 'action=Pass', 'direction=egress', 'own selector=has', 'tier=ordered'],
+    ['at=forward', 'action=Allow', 'direction=egress', 'tier=default'],
+  ],
+  [['at=host', 'action=Allow', 'direction=ingress', 'own selector===', 'ports=name', 'protocol=TCP', 'tier=ordered']],
+  [
+    ['kube tier=Admin', 'action=Pass', 'kube ports=range'],
+    ['kind=KubernetesNetworkPolicy', 'kube peers=except', 'kube ports=range'],
+  ],
 ]
 
 /** A few features that can stand together, among them two that are wanted. */

@@ -34,8 +34,9 @@ const isRule = (step: { readonly kind: string }): step is RuleStep => step.kind 
 /** The pairs of every rule that a flow was held against. */
 export function pairsSeen(snapshot: Snapshot, flow: Flow, judged: Judged): Set<Pair> {
   const pairs = new Set<Pair>()
-  for (const { trail } of judged.decisions)
-    for (const step of trail.filter(isRule))
-      for (const pair of pairsOf(featuresOf(snapshot, step, flow.packet.family))) pairs.add(pair)
+  const { family } = flow.packet
+  for (const { trail, hook } of judged.decisions)
+    for (const { rule } of trail.filter(isRule))
+      for (const pair of pairsOf(featuresOf(snapshot, { rule, hook, family }))) pairs.add(pair)
   return pairs
 }

@@ -1,7 +1,9 @@
 // A policy or profile with one rule that has the features asked for: how the generator reaches pairs of features that a
 // random rule has once in ten thousand. The names, labels and addresses are those of cluster.ts.
 import { type Dice, pick } from '../support/dice.ts'
+import { featuredKubernetes } from './featured-kubernetes.ts'
 import { dimensionOf, type Feature, valueIn } from './features.ts'
+import { isOfKubernetes } from './kubernetes-features.ts'
 
 type Fields = Record<string, unknown>
 type Draft = {
@@ -50,6 +52,13 @@ const TIERS: Readonly<Record<string, string>> = {
 }
 const KIND_PARTS = { given: ['selector', 'serviceAccountSelector', 'namespaceSelector'] } as const
 
+/** What makes a policy be asked somewhere. */
+const AT: Readonly<Record<string, Fields>> = {
+  forward: { applyOnForward: true },
+  prednat: { applyOnForward: true, preDNAT: true },
+  untracked: { applyOnForward: true, doNotTrack: true },
+}
+
 const add = (fields: Fields, name: string, value: unknown): void => {
   fields[name] = [...((fields[name] as unknown[] | undefined) ?? []), value]
 }
@@ -82,6 +91,9 @@ function writeSide(fields: Fields, field: string, value: string, d: Dice): void 
       fields.serviceAccounts =
         value === 'names' ? { names: [pick(d, ['sa1', 'default'])] } : { selector: pick(d, SERVICE_ACCOUNTS) }
       break
+    case 'services':
+      fields.services = { name: pick(d, ['s0', 's1', 's2']), namespace: pick(d, ['default', 'prod']) }
+      break
     default:
       add(fields, field, pick(d, NETS[value as '4']))
   }
@@ -98,6 +110,9 @@ const WRITERS: Readonly<Record<string, Write>> = {
   family: () => undefined,
   kind: (draft, value) => {
     draft.kind = value
+  },
+  at: (draft, value) => {
+    Object.assign(draft.spec, AT[value])
   },
   action: (draft, value) => {
     draft.rule.action = value
@@ -145,10 +160,17 @@ function complete(draft: Draft, d: Dice): void {
   if (rule.icmp && typeof rule.protocol === 'number') rule.protocol = pick(d, [1, 58])
 }
 
+const isPorts = (feature: Feature): boolean => /^(ports|notPorts)=/.test(feature)
+
 /** A document of one policy whose only rule has these features. It may still be one that validation refuses. */
 export function featuredPolicy(features: readonly Feature[], name: string, d: Dice): object {
+  if (features.some(isOfKubernetes)) return featuredKubernetes(features, name, d)
   const given = features.find(f => f.startsWith('direction='))
-  const direction = given ? (valueIn(given) as 'ingress' | 'egress') : pick(d, ['ingress', 'egress'] as const)
+  // Policy before translation is for what comes in; a service called has ports of its own.
+  const isIncoming =
+    features.includes('at=prednat') || (features.includes('peer services=given') && features.some(isPorts))
+  const sorts = isIncoming ? (['ingress'] as const) : (['ingress', 'egress'] as const)
+  const direction = given ? (valueIn(given) as 'ingress' | 'egress') : pick(d, sorts)
   const [source, destination]: Fields[] = [{}, {}]
   const sides = direction === 'ingress' ? { own: destination!, peer: source! } : { own: source!, peer: destination! }
   const draft: Draft = {
@@ -160,7 +182,7 @@ export function featuredPolicy(features: readonly Feature[], name: string, d: Di
     source: source!,
     destination: destination!,
   }
-  if (features.some(f => f.startsWith('policy namespaceSelector='))) draft.kind = 'GlobalNetworkPolicy'
+  if (features.some(f => /^(policy namespaceSelector=|at=(?!pod))/.test(f))) draft.kind = 'GlobalNetworkPolicy'
   for (const feature of features) write(draft, feature, d)
   complete(draft, d)
   const { kind, spec, rule } = draft

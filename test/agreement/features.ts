@@ -1,11 +1,17 @@
 // What a rule is made of, as names that can be counted: every field and every sort of value in it, told from the side that
 // the endpoint owns and the side of its peer. Two features are a pair that the judges must have seen in one rule, unless
 // validation never lets them stand together, which is said here and held against the schema by a test.
-import type { RuleStep } from '../../src/core/oracle/decision.ts'
-import { splitKey } from '../../src/core/resources/cause.ts'
+import { isKubernetes } from '../../src/core/oracle/order.ts'
+import { type HostHook, type RuleRef, splitKey } from '../../src/core/resources/cause.ts'
 import type { EntityRule, PolicyRule, Snapshot, Tier } from '../../src/core/resources/resource.ts'
 import { find } from '../../src/core/resources/resource.ts'
 import { parseSelector } from '../../src/core/selector/parse.ts'
+import {
+  KUBERNETES_DIMENSIONS,
+  KUBERNETES_IMPOSSIBLE,
+  KUBERNETES_KINDS,
+  kubernetesFeatures,
+} from './kubernetes-features.ts'
 
 const SELECTORS = ['==', '!=', 'has', 'not', 'in', 'not in', 'contains', 'starts with', 'all', 'and', 'or'] as const
 const SIDE = {
@@ -22,7 +28,12 @@ const PORTS = ['number', 'range', 'name'] as const
 export const DIMENSIONS: Readonly<Record<string, readonly string[]>> = {
   action: ['Allow', 'Deny', 'Pass', 'Log'],
   direction: ['ingress', 'egress'],
-  kind: ['NetworkPolicy', 'GlobalNetworkPolicy', 'Profile', 'StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'],
+  kind: [
+    ...['NetworkPolicy', 'GlobalNetworkPolicy', 'Profile', 'StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'],
+    ...KUBERNETES_KINDS,
+  ],
+  /** Whose endpoint asked: a pod's, or a host endpoint at one of its hooks. */
+  at: ['pod', 'host', 'forward', 'prednat', 'untracked'],
   tier: ['ordered', 'unordered', 'default', 'absent'],
   order: ['given'],
   'policy selector': ['given'],
@@ -40,6 +51,8 @@ export const DIMENSIONS: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(
     ['own', 'peer'].flatMap(side => Object.entries(SIDE).map(([field, values]) => [`${side} ${field}`, values])),
   ),
+  'peer services': ['given'],
+  ...KUBERNETES_DIMENSIONS,
   family: ['4', '6'],
 }
 
@@ -55,8 +68,13 @@ const protocols = (...names: readonly string[]): RegExp => new RegExp(`^protocol
 const PORT_FEATURE = /^(source )?(ports|notPorts)=/
 const NETS = (family: 4 | 6): RegExp => new RegExp(`^(own|peer) (nets|notNets)=${family}$`)
 
-/** What validation refuses; either way round. */
+/** What validation refuses, and what is never asked; either way round. */
 const IMPOSSIBLE: readonly { readonly why: string; readonly a: RegExp; readonly b: RegExp }[] = [
+  ...KUBERNETES_IMPOSSIBLE,
+  { why: 'a service says who the peer is', a: /^peer services=/, b: /^peer (?!services)/ },
+  { why: 'before translation packets only come in', a: /^at=prednat$/, b: /^direction=egress$/ },
+  { why: 'profiles are not asked there', a: /^at=(forward|prednat|untracked)$/, b: /^kind=Profile$/ },
+  { why: 'a host has no namespace', a: /^at=(?!pod)/, b: /^kind=(Staged)?NetworkPolicy$/ },
   { why: 'only three protocols have ports', a: PORT_FEATURE, b: protocols('ICMP', 'ICMPv6', 'UDPLite') },
   { why: 'icmp needs a protocol that has no ports', a: PORT_FEATURE, b: /^icmp=/ },
   { why: 'icmp needs its protocol', a: /^icmp=/, b: protocols('TCP', 'UDP', 'SCTP', 'UDPLite') },
@@ -106,7 +124,8 @@ function namespaceKind(text: string): string {
 
 function* sideFeatures(side: 'own' | 'peer', entity: EntityRule | undefined): Generator<Feature> {
   if (!entity) return
-  const { selector, notSelector, namespaceSelector, serviceAccounts, nets, notNets } = entity
+  const { selector, notSelector, namespaceSelector, serviceAccounts, nets, notNets, services } = entity
+  if (services) yield `${side} services=given`
   if (selector) yield `${side} selector=${selectorKind(selector)}`
   if (notSelector) yield `${side} notSelector=given`
   if (namespaceSelector) yield `${side} namespaceSelector=${namespaceKind(namespaceSelector)}`
@@ -149,16 +168,24 @@ function tierKind(name: string, tier: Tier | undefined): string {
   return tier.spec.order === undefined ? 'unordered' : 'ordered'
 }
 
-/** The features of a rule that was considered for a packet of a family; only those that `DIMENSIONS` knows. */
-export function featuresOf(snapshot: Snapshot, step: RuleStep, family: 4 | 6): Feature[] {
-  const { policy: key, direction, index } = step.rule
+/** A rule that was considered for a packet of a family; `hook`: by a host endpoint. */
+export type Considered = { readonly rule: RuleRef; readonly hook?: HostHook | undefined; readonly family: 4 | 6 }
+
+/** Its features; only those that `DIMENSIONS` knows. */
+export function featuresOf(snapshot: Snapshot, { rule: ref, hook, family }: Considered): Feature[] {
+  const { policy: key, direction, index } = ref
   const policy = snapshot.get(key)
   if (!policy) return []
   const { kind } = splitKey(key)
+  const found = new Set<Feature>([`kind=${kind}`, `at=${hook ?? 'pod'}`, `family=${family}`])
+  if (isKubernetes(policy)) {
+    for (const f of [`direction=${direction}`, ...kubernetesFeatures(policy, direction, index)]) found.add(f)
+    return [...found].filter(f => rank.has(f))
+  }
   const spec = policy.spec as PolicySpec & { readonly [d in 'ingress' | 'egress']?: readonly PolicyRule[] }
   const rule = spec[direction]?.[index]
   if (!rule) return []
-  const found = new Set<Feature>([`kind=${kind}`, `family=${family}`, ...ruleFeatures(rule, direction)])
+  for (const f of ruleFeatures(rule, direction)) found.add(f)
   if (kind !== 'Profile') {
     const tier = spec.tier ?? 'default'
     found.add(`tier=${tierKind(tier, find(snapshot, 'Tier', { name: tier }))}`)
