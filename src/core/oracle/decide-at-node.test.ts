@@ -122,3 +122,17 @@ test('a tier’s end denies what is forwarded only where a policy with applyOnFo
     'allow: forward no policy decides ingress',
   )
 })
+
+test('neighbour discovery passes before the policy of a host endpoint, and from a pod to its node', () => {
+  const resources = [host('all', { interfaceName: '*' }), gnp('none', { types: ['Ingress', 'Egress'] })]
+  const ask = (type: number, way: Partial<NodeWay>): string => {
+    const icmp = { ...packet('client backend icmp'), family: 6, protocol: 58, icmp: { type, code: 0 } } as const
+    const { verdict, because = 'policy' } = decideAtNode(world(...resources), icmp, at(way))
+    return `${verdict}: ${because}`
+  }
+  assert.equal(ask(135, { in: 'eth0' }), 'allow: discovery')
+  assert.equal(ask(128, { in: 'eth0' }), 'deny: policy')
+  assert.equal(ask(135, { in: 'cali3' }), 'allow: discovery')
+  assert.equal(ask(128, { in: 'cali3' }), 'deny: policy')
+  assert.equal(ask(135, { in: 'cali3', out: 'cali2' }), 'deny: policy')
+})

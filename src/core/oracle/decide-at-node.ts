@@ -50,6 +50,8 @@ const SAFE: Readonly<Record<Direction, Failsafes>> = {
 }
 /** ICMPv6 neighbour and listener discovery, without which there is no IPv6 at all. */
 const DISCOVERY: readonly number[] = [130, 131, 132, 133, 135, 136, 143]
+const isDiscovery = ({ family, icmp }: Packet): boolean =>
+  family === 6 && icmp !== undefined && DISCOVERY.includes(icmp.type)
 
 /** A node's settings: its own, then those for nodes with its labels (the oldest), then the default ones. */
 function settingsFor(resources: Snapshot, node: string): Spec {
@@ -135,7 +137,7 @@ class Judge {
       return 'on'
     }
     if (hook !== 'forward') {
-      if (packet.family === 6 && packet.icmp && DISCOVERY.includes(packet.icmp.type)) return pass('discovery')
+      if (isDiscovery(packet)) return pass('discovery')
       const [peer, other] = direction === 'ingress' ? [packet.src, 'egress' as const] : [packet.dst, 'ingress' as const]
       if (this.#isSafe(direction, packet, { port: packet.dport, peer })) return pass('a failsafe port')
       // Before connection tracking the answers of the other direction's connections look like packets of their own.
@@ -183,6 +185,8 @@ export function decideAtNode(snapshot: Snapshot, packet: Packet, way: NodeWay): 
     return end(accepted || judge.host(to, 'host', 'egress', packet) !== 'deny' ? 'allow' : 'deny')
   }
   if (judge.isPod(from)) {
+    // The node is its pods' router, whatever policy says.
+    if (to === undefined && isDiscovery(packet)) return end('allow', 'discovery')
     if (judge.isWrapped(packet)) return end('deny', 'a packet within a packet')
     if (judge.pod(packet.src, 'egress', packet) === 'deny') return end('deny')
     if (to === undefined) return end(judge.toHostAction, 'defaultEndpointToHostAction')
