@@ -44,19 +44,23 @@ export type Place = {
   readonly out?: string
   /** The pod that really sends it. */
   readonly from?: Endpoint
-  readonly connection: 'new' | 'invalid'
+  readonly connection: 'new' | 'invalid' | 'untracked'
 }
 
 /** ICMP and ICMPv6 types that may begin a connection (nf_conntrack_proto_icmp.c, nf_conntrack_proto_icmpv6.c). */
 const REQUESTS: Readonly<Record<number, readonly number[]>> = { 1: [8, 13, 15, 17], 58: [128, 139] }
+
+/** ICMPv6 that is never tracked: discovery of neighbours, routers and listeners (nf_conntrack_proto_icmpv6.c). */
+const UNTRACKED = [130, 131, 132, 133, 134, 135, 136, 143]
 
 /** The type that is sent where the packet's description has none: an ICMP of the other family. */
 export const icmpOf = ({ protocol, icmp }: Packet): { type: number; code: number } =>
   icmp ?? { type: REQUESTS[protocol]![0]!, code: 0 }
 
 /** What the kernel's connection tracking says of the first packet of its kind. */
-export function connectionOf({ packet, shape }: Pick<Flow, 'packet' | 'shape'>): 'new' | 'invalid' {
+export function connectionOf({ packet, shape }: Pick<Flow, 'packet' | 'shape'>): Place['connection'] {
   if (shape === 'short') return 'invalid'
+  if (packet.family === 6 && packet.icmp && UNTRACKED.includes(packet.icmp.type)) return 'untracked'
   const requests = REQUESTS[packet.protocol]
   if (!requests) return 'new'
   // The ICMP of the other family is never a connection.
@@ -90,4 +94,9 @@ export type Part = {
   readonly logs: readonly string[]
 }
 /** The judgement of a flow: everybody who was asked, in the order in which the packet met them. */
-export type Told = { readonly verdict: 'allow' | 'deny'; readonly parts: readonly Part[] }
+export type Told = {
+  readonly verdict: 'allow' | 'deny'
+  readonly parts: readonly Part[]
+  /** It passes, and connection tracking does not know it. */
+  readonly untracked: boolean
+}

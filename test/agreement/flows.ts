@@ -60,7 +60,8 @@ function aimed(d: Dice, rule: PolicyRule | undefined, ends: { src: Addr; dst: Ad
     protocol === own
       ? {
           type:
-            (d(3) > 0 ? rule?.icmp?.type : undefined) ?? pick(d, family === 4 ? [8, 8, 13, 3, 0] : [128, 128, 139, 3]),
+            (d(3) > 0 ? rule?.icmp?.type : undefined) ??
+            pick(d, family === 4 ? [8, 8, 13, 3, 0] : [128, 128, 139, 3, 135, 134]),
           code: (d(3) > 0 ? rule?.icmp?.code : undefined) ?? pick(d, [0, 3]),
         }
       : undefined

@@ -14,7 +14,7 @@ import { parseCase, printCase, shrink } from './shrink.ts'
 
 const FLOWS_PER_CASE = 24
 /** Enough to cover what must be. */
-const ENOUGH = 200
+const ENOUGH = 150
 const CASES = Number(process.env.AGREE_CASES ?? ENOUGH)
 const SECONDS = Number(process.env.AGREE_SECONDS ?? 0)
 const SEED = Number(process.env.AGREE_SEED ?? 1)

@@ -66,7 +66,7 @@ export function byOracle(world: World, flow: Flow): Judged {
   const { packet } = flow
   const { in: incoming, out, from, connection } = placeIn(world, flow)
   if (from && !from.addresses.includes(packet.src))
-    return { told: { verdict: 'deny', parts: [] }, legs: [], decisions: [] }
+    return { told: { verdict: 'deny', parts: [], untracked: false }, legs: [], decisions: [] }
   const ends = { ...(incoming !== undefined && { in: incoming }), ...(out !== undefined && { out }) }
   const road = decideAtNode(snapshot, packet, { node: NODE, interfaces: INTERFACES, ...ends })
   let { verdict, asked } = road
@@ -93,11 +93,12 @@ export function byOracle(world: World, flow: Flow): Judged {
     direction,
     ...(hook && { hook }),
   }))
-  return { told: { verdict, parts }, legs, decisions: asked.flatMap((d, i) => [d, staged[i]!]) }
+  const untracked = verdict === 'allow' && (!road.tracked || connection === 'untracked')
+  return { told: { verdict, parts, untracked }, legs, decisions: asked.flatMap((d, i) => [d, staged[i]!]) }
 }
 
 /** The tables say nothing of the order in which they are asked: they are, where the oracle was. */
-export function byClassification(world: World, flow: Flow, { told: { verdict }, legs }: Judged): Told {
+export function byClassification(world: World, flow: Flow, { told, legs }: Judged): Told {
   const { classes, compiler } = world
   const parts = legs.map((leg): Part => {
     const group = groupAt(classes, leg, flow.packet)
@@ -105,7 +106,7 @@ export function byClassification(world: World, flow: Flow, { told: { verdict }, 
     const { cause, staged, logs } = judgeAt(classes, group, flow.packet, compiler)
     return { cause: printCause(cause), staged: printCause(staged ?? cause), logs }
   })
-  return { verdict, parts }
+  return { ...told, parts }
 }
 
 /** Counting rules' comments on a packet's way as parts: what is staged and logged comes before the cause. */
@@ -127,8 +128,8 @@ function partsOf(comments: readonly string[]): Part[] {
 
 /** `listing`: of `nft -j -n list table inet gingham`. */
 export function byTrace(world: World, listing: Tracer, flow: Flow): Told {
-  const { verdict, causes } = trace(listing, placed(flow, placeIn(world, flow)))
-  return { verdict: verdict === 'accept' ? 'allow' : 'deny', parts: partsOf(causes) }
+  const { verdict, causes, untracked } = trace(listing, placed(flow, placeIn(world, flow)))
+  return { verdict: verdict === 'accept' ? 'allow' : 'deny', parts: partsOf(causes), untracked }
 }
 
 export const sameTold = (a: Told, b: Told): boolean => JSON.stringify(a) === JSON.stringify(b)

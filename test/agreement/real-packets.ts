@@ -12,15 +12,25 @@ import { placeIn, type World } from './judges.ts'
 import { framesOf } from './raw-frames.ts'
 import type { RealLab } from './real-lab.ts'
 
-/** Counts what reaches the host itself, after everybody has judged it; what would answer would be judged as well. */
+/**
+ * Counts what reaches the host itself, after everybody has judged it (what would answer would be judged as well), and what
+ * connection tracking does not know but the multicast of the kernel itself.
+ */
 const WITNESS = `table inet witness {
 \tchain input {
 \t\ttype filter hook input priority 300; policy accept;
+\t\tct state untracked counter comment "untracked"
 \t\tiifname != "lo" counter drop comment "to host"
+\t}
+\tchain leaving {
+\t\ttype filter hook postrouting priority 300; policy accept;
+\t\tip6 daddr ff00::/8 accept
+\t\tct state untracked counter comment "untracked"
 \t}
 }
 `
 const TO_HOST = 'to host'
+const UNTRACKED = 'untracked'
 /** How long a packet that should come out is waited for: a busy machine is slow, and nothing waits for what is right. */
 const PATIENCE_MS = 5000
 
@@ -53,6 +63,7 @@ function expectedOf(wanted: readonly Wanted[], isToHost: (w: Wanted) => boolean)
       count(staged === cause ? may : must, `staged: ${staged}`)
       count(must, cause)
     }
+    if (w.told.untracked) count(must, UNTRACKED)
     if (isToHost(w) && w.told.verdict === 'allow') count(must, TO_HOST)
   }
   return { must, may }

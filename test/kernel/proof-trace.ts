@@ -37,6 +37,8 @@ export type Traced = {
   readonly causes: readonly string[]
   /** The first source translation as nft has it; empty for none, and for what is dropped, also after it. */
   readonly masquerade: string
+  /** It was accepted without connection tracking's knowing it. */
+  readonly untracked: boolean
   /** The table whose chain dropped it. */
   readonly droppedBy?: string
 }
@@ -270,10 +272,10 @@ export function trace(t: Tracer, p: PlacedPacket): Traced {
       const verdict = run(table, chain)
       if (verdict === 'masquerade') masquerade ||= translation
       if ((verdict ?? chain.policy) === 'drop')
-        return { verdict: 'drop', causes, masquerade: '', droppedBy: chain.table }
+        return { verdict: 'drop', causes, masquerade: '', untracked: false, droppedBy: chain.table }
     }
   }
-  return { verdict: 'accept', causes, masquerade }
+  return { verdict: 'accept', causes, masquerade, untracked: state.untracked || p.connection === 'untracked' }
 
   /** A verdict, or undefined when the chain came to its end. */
   function run(table: Table, chain: TracedChain): string | undefined {
