@@ -80,7 +80,7 @@ const failsafe = (d: Dice): object => ({
   net: pick(d, [undefined, undefined, '192.0.2.0/24', 'fd00::/8']),
 })
 const failsafes = (d: Dice): object[] | undefined =>
-  d(2) === 0 ? undefined : Array.from({ length: d(3) }, () => failsafe(d))
+  d(3) === 0 ? undefined : Array.from({ length: d(4) }, () => failsafe(d))
 
 /**
  * Of every node. Denied packets are dropped: the answer of a reject holds the packet that it is about, and would be taken

@@ -8,23 +8,23 @@ export type Fault = {
   readonly put: string
 }
 
-const of =
+export const faultIn =
   (file: string) =>
   (name: string, find: string, put = ''): Fault => ({ name, file, find, put })
 
-const residual = of('classify/residual.ts')
-const split = of('classify/split.ts')
-const rows = of('classify/rows.ts')
-const row = of('classify/row.ts')
-const atoms = of('classify/atoms.ts')
-const classify = of('classify/classify.ts')
-const outcome = of('classify/outcome.ts')
-const resolve = of('calc/resolve.ts')
-const sets = of('calc/sets.ts')
-const guard = of('calc/guard.ts')
-const compute = of('calc/compute.ts')
-const policies = of('policy/policies.ts')
-const rules = of('policy/rules.ts')
+const residual = faultIn('classify/residual.ts')
+const split = faultIn('classify/split.ts')
+const rows = faultIn('classify/rows.ts')
+const row = faultIn('classify/row.ts')
+const atoms = faultIn('classify/atoms.ts')
+const classify = faultIn('classify/classify.ts')
+const outcome = faultIn('classify/outcome.ts')
+const resolve = faultIn('calc/resolve.ts')
+const sets = faultIn('calc/sets.ts')
+const guard = faultIn('calc/guard.ts')
+const compute = faultIn('calc/compute.ts')
+const policies = faultIn('policy/policies.ts')
+const rules = faultIn('policy/rules.ts')
 
 /** Where residual rules keep their ports; the next lines stand in two functions. */
 const KEPT = '    ...rule,\n    ...(dports && { dports: keep(dports) }),\n'
@@ -247,11 +247,11 @@ export const CLASSIFIER_FAULTS: readonly Fault[] = [
   rules('ICMP is for both families', "      !(rule.protocol === 'ICMP' && family === 6) &&\n"),
 ]
 
-const outcomes = of('render/nft/outcomes.ts')
-const elements = of('render/nft/elements.ts')
-const layout = of('render/nft/layout.ts')
-const chains = of('render/nft/static-chains.ts')
-const group = of('render/nft/group.ts')
+const outcomes = faultIn('render/nft/outcomes.ts')
+const elements = faultIn('render/nft/elements.ts')
+const layout = faultIn('render/nft/layout.ts')
+const chains = faultIn('render/nft/static-chains.ts')
+const group = faultIn('render/nft/group.ts')
 
 /** In what becomes the table, which the classification knows nothing of. */
 export const TABLE_FAULTS: readonly Fault[] = [

@@ -31,7 +31,15 @@ const OUTSIDE = [
 ].map(addr)
 const KNOWN_PORTS = [53, 80, 81, 443, 8080, 40000, 1, 22, 179, 8500, 65535] as const
 
+/** What packets are aimed at: the rules of policies, and failsafe ports, as if rules spoke of them. */
 function* rulesOf(snapshot: Snapshot): Generator<PolicyRule> {
+  for (const { spec } of ofKind(snapshot, 'FelixConfiguration'))
+    for (const { protocol, port } of [
+      ...(spec.failsafeInboundHostPorts ?? []),
+      ...(spec.failsafeOutboundHostPorts ?? []),
+    ])
+      for (const side of ['source', 'destination'] as const)
+        yield { action: 'Allow', protocol: protocol ?? 'TCP', [side]: { ports: [port] } }
   for (const { kind, spec } of snapshot.values()) {
     if (!/^(Staged)?(Global)?NetworkPolicy$|^Profile$/.test(kind)) continue
     const { ingress, egress } = spec as { ingress?: readonly PolicyRule[]; egress?: readonly PolicyRule[] }

@@ -8,6 +8,7 @@ import { Coverage } from './coverage.ts'
 import { CLASSIFIER_FAULTS, type Fault, TABLE_FAULTS } from './faults.ts'
 import type { Flow, Told } from './flow.ts'
 import { type Chosen, chooseFlows } from './flows.ts'
+import { HOST_FAULTS } from './host-faults.ts'
 import {
   byClassification,
   byTrace,
@@ -23,7 +24,7 @@ import { RealLab } from './real-lab.ts'
 import { RealPackets } from './real-packets.ts'
 
 const ALL = process.env.AGREE_FAULTS === 'all'
-const SAMPLE = { classifier: 12, table: 3 } as const
+const SAMPLE = { classifier: 12, table: 3, host: 4 } as const
 const FLOWS_PER_CASE = 24
 /** Cases before which a fault must be found. */
 const MAX_CASES = { classifier: 400, table: 150 } as const
@@ -99,7 +100,7 @@ function sample<T>(list: readonly T[], count: number): readonly T[] {
 }
 
 test('every fault can be planted into the sources as they are', () => {
-  for (const fault of [...CLASSIFIER_FAULTS, ...TABLE_FAULTS]) checkFault(fault)
+  for (const fault of [...CLASSIFIER_FAULTS, ...TABLE_FAULTS, ...HOST_FAULTS]) checkFault(fault)
   assert.ok(CLASSIFIER_FAULTS.length >= 50)
 })
 
@@ -113,7 +114,8 @@ test('planted faults are found', async () => {
     if (!found) missed.push(fault.name)
   }
   for (const fault of sample(CLASSIFIER_FAULTS, SAMPLE.classifier)) await plant(fault, false)
-  for (const fault of sample(TABLE_FAULTS, SAMPLE.table)) await plant(fault, true)
+  for (const fault of [...sample(TABLE_FAULTS, SAMPLE.table), ...sample(HOST_FAULTS, SAMPLE.host)])
+    await plant(fault, true)
   console.log(`# ${coverage.share * 100} % of the pairs of features in ${prepared.length} clusters`)
   assert.deepEqual(missed, [])
 })
