@@ -38,6 +38,15 @@ const INTERPLAY: readonly (readonly (readonly Feature[])[])[] = [
     ['kind=StagedGlobalNetworkPolicy', 'action=Pass', 'source ports=number', 'tier=ordered', 'direction=ingress'],
     ['action=Allow', 'own nets=4', 'tier=ordered', 'direction=ingress'],
   ],
+  [['protocol=ICMP', 'action=Deny', 'tier=ordered', 'kind=GlobalNetworkPolicy']],
+  [
+    ['kube tier=Admin', 'action=Pass', 'kube ports=range'],
+    ['kind=KubernetesNetworkPolicy', 'kube peers=except', 'kube ports=range'],
+  ],
+]
+
+/** The same of host endpoints. */
+const HOST_INTERPLAY: typeof INTERPLAY = [
   [
     ['at=untracked', 'action=Allow', 'direction=ingress', 'ports=range', 'protocol=TCP'],
     ['at=prednat', 'action=Deny', 'direction=ingress', 'protocol=TCP'],
@@ -55,10 +64,6 @@ const INTERPLAY: readonly (readonly (readonly Feature[])[])[] = [
     ['at=forward', 'action=Allow', 'direction=egress', 'tier=default'],
   ],
   [['at=host', 'action=Allow', 'direction=ingress', 'own selector===', 'ports=name', 'protocol=TCP', 'tier=ordered']],
-  [
-    ['kube tier=Admin', 'action=Pass', 'kube ports=range'],
-    ['kind=KubernetesNetworkPolicy', 'kube peers=except', 'kube ports=range'],
-  ],
 ]
 
 /** A few features that can stand together, among them two that are wanted. */
@@ -92,7 +97,7 @@ const settings = (d: Dice): object => ({
   metadata: { name: 'default' },
   spec: {
     defaultEndpointToHostAction: pick(d, ['Drop', 'Accept', 'Return', 'Reject']),
-    disableConntrackInvalidCheck: pick(d, [true, false, false]),
+    disableConntrackInvalidCheck: pick(d, [true, false]),
     allowVXLANPacketsFromWorkloads: pick(d, [true, false]),
     allowIPIPPacketsFromWorkloads: pick(d, [true, false]),
     vxlanPort: pick(d, [4789, 8500]),
@@ -123,7 +128,9 @@ export function makeCase(seed: number, wanted: readonly Pair[]): Case {
   const d = dice(seed)
   const [base] = fc.sample(cluster, { numRuns: 1, seed })
   const ofProfile = wanted.filter(pair => pair.includes('kind=Profile'))
-  const together = pick(d, INTERPLAY).map((features, i) => featuredPolicy(features, `t${i}`, d))
+  const together = [...pick(d, INTERPLAY), ...(d(2) === 0 ? pick(d, HOST_INTERPLAY) : [])].map((features, i) =>
+    featuredPolicy(features, `t${i}`, d),
+  )
   const made = [
     ...together,
     ...Array.from({ length: FEATURED }, (_, i) => featuredPolicy(featureSet(wanted, d), `f${i}`, d)),
