@@ -52,8 +52,9 @@ test('four judges give one verdict for one cause', async () => {
   }
   const share = stats.allowed / stats.flows
   assert.ok(share > 0.3 && share < 0.7, `${share} of the flows are allowed`)
-  // A run that was given less time than that has not had the cases for it.
-  if (stats.cases >= ENOUGH) assert.ok(coverage >= 0.95, `${coverage} of the pairs of features are covered`)
+  // A run that was given less time has not had the cases for more.
+  if (stats.cases < ENOUGH) return
+  assert.ok(coverage >= 0.95, `${coverage} of the pairs of features are covered`)
   const legs = HOST_LEGS.map(({ hook, direction }) => `asked at ${hook} ${direction}`)
   for (const sort of ['fragments', 'short', 'spoofed', 'protocol 132', 'protocol 136', 'protocol 47', ...legs])
     assert.ok(stats.sorts.get(sort), `no flow is ${sort}`)
