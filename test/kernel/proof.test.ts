@@ -117,12 +117,9 @@ test('the live tables of random clusters are proved', () => {
 
 const OURS = 'inet gingham'
 
-/** What becomes of its source is no matter where it goes nowhere. */
-const sourceOf = (t: Traced): string => (t.verdict === 'accept' ? t.masquerade : '')
-
 /** Whether the edit changed what a difference is about, for its packet. */
 function isReal(d: Difference, was: Traced, is: Traced): boolean {
-  if (d.kind === 'masquerade') return sourceOf(was) !== sourceOf(is)
+  if (d.kind === 'masquerade') return was.masquerade !== is.masquerade
   return d.kind === 'verdict' ? was.verdict !== is.verdict : was.causes.join() !== is.causes.join()
 }
 
@@ -177,7 +174,7 @@ test('every edit of the live table that changes a verdict is found, and no other
       const more = packetsOf(intent, focused, { count: 500, dice: d }).map(p => ({ p, was: trace(before, p) }))
       for (const { p, was } of [...all, ...more]) {
         const is = trace(after, p)
-        if (was.verdict !== is.verdict || sourceOf(was) !== sourceOf(is)) changed ??= p
+        if (was.verdict !== is.verdict || was.masquerade !== is.masquerade) changed ??= p
         // What another's table drops first, as ours would have, is no cause of ours.
         else if (was.causes.join() !== is.causes.join() && (is.droppedBy ?? OURS) === OURS) caused ??= p
       }
