@@ -11,18 +11,22 @@ const NEEDS = [
   { name: 'libc6-dev', there: () => existsSync('/usr/include/stdio.h') },
 ]
 
+/** What tests of a node beside others' rules need besides. */
+const TEST_NEEDS = [{ name: 'iptables', there: () => findProgram('iptables') }]
+
 /** What Kubernetes' nodes need besides; installed for their lab only. */
 const NODE_NEEDS = [
+  ...TEST_NEEDS,
   { name: 'containerd', there: () => findProgram('containerd') && findProgram('ctr') },
   { name: 'runc', there: () => findProgram('runc') },
   { name: 'containernetworking-plugins', there: () => existsSync('/usr/lib/cni/portmap') },
   { name: 'conntrack', there: () => findProgram('conntrack') },
   { name: 'ethtool', there: () => findProgram('ethtool') },
-  { name: 'iptables', there: () => findProgram('iptables') },
   { name: 'socat', there: () => findProgram('socat') },
 ]
 
-const needsOf = purpose => (purpose === 'kubernetes' ? [...NEEDS, ...NODE_NEEDS] : NEEDS)
+const MORE = { kubernetes: NODE_NEEDS, test: TEST_NEEDS }
+const needsOf = purpose => [...NEEDS, ...(MORE[purpose] ?? [])]
 
 /** Names of the packages that are missing for a purpose; see `setUp`. */
 export const missingDebianPackages = purpose =>

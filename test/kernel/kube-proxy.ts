@@ -26,6 +26,8 @@ export type KubeProxySpec = {
   readonly serviceCIDR: string
   readonly nodeIPs: readonly string[]
   readonly services: readonly KubeService[]
+  /** As versions from 1.36 on write it: a map gives the destination, and who calls itself is known by the connection. */
+  readonly direct?: boolean
 }
 
 type Parts = { readonly chains: string[]; readonly sets: string[]; readonly elements: Map<string, string[]> }
@@ -69,11 +71,17 @@ function addService(spec: KubeProxySpec, service: KubeService, index: number, pa
     )
   }
   const choices = endpoints.map((e, i) => `${i} : goto ${chainOf(e)}`).join(', ')
+  const destinations = endpoints.map((e, i) => `${i} : ${e.ip} . ${e.port}`).join(', ')
+  // Newer ones translate at once where no client stays with an endpoint.
+  const choose =
+    spec.direct && !affinity
+      ? `meta l4proto ${protocol} dnat ${family} to numgen random mod ${endpoints.length} map { ${destinations} }`
+      : `numgen random mod ${endpoints.length} vmap { ${choices} }`
   parts.chains.push(
     chain(`service-${id}`, [
       `${family} daddr ${clusterIP} ${family} saddr != ${podCIDR} jump mark-for-masquerade`,
       ...(affinity ? endpoints.map(e => `${family} saddr @${kept(e)} goto ${chainOf(e)}`) : []),
-      `numgen random mod ${endpoints.length} vmap { ${choices} }`,
+      choose,
     ]),
     chain(
       `external-${id}`,
@@ -82,7 +90,7 @@ function addService(spec: KubeProxySpec, service: KubeService, index: number, pa
             `${family} saddr ${podCIDR} goto service-${id} comment "short-circuit pod traffic"`,
             `fib saddr type local jump mark-for-masquerade comment "masquerade local traffic"`,
             `fib saddr type local goto service-${id} comment "short-circuit local traffic"`,
-            `numgen random mod ${endpoints.length} vmap { ${choices} }`,
+            choose,
           ]
         : ['jump mark-for-masquerade', `goto service-${id}`],
     ),
@@ -94,6 +102,14 @@ function addService(spec: KubeProxySpec, service: KubeService, index: number, pa
     parts.chains.push(chain(`firewall-${id}`, [`${family} saddr != { ${service.sourceRanges.join(', ')} } drop`]))
     for (const ip of externalIPs) add('firewall-ips', `${key(ip)} ${note} : goto firewall-${id}`)
   }
+}
+
+/** Endpoints that may call themselves. */
+function hairpins({ services }: KubeProxySpec): string {
+  const of = ({ endpoints, protocol = 'tcp' }: KubeService): string[] =>
+    endpoints.map(e => `${e.ip} . ${e.ip} . ${protocol} . ${e.port}`)
+  const all = [...new Set(services.flatMap(of))]
+  return all.length === 0 ? '' : `\t\telements = { ${all.join(',\n\t\t\t')} }\n`
 }
 
 /** As `nft -f` takes it. */
@@ -133,11 +149,21 @@ export function kubeProxyTable(spec: KubeProxySpec): string {
     chain('nodeport-endpoints-check', [askPort('no-endpoint-nodeports')]),
     chain('service-endpoints-check', [ask('no-endpoint-services')]),
     chain('services', [ask('service-ips'), askPort('service-nodeports')]),
-    chain('masquerading', [
-      'meta mark and 0x4000 == 0 return',
-      'meta mark set meta mark xor 0x4000',
-      'masquerade fully-random',
-    ]),
+    ...(spec.direct
+      ? [
+          `\tset hairpin-connections {\n\t\ttype ${address} . ${address} . inet_proto . inet_service\n${hairpins(spec)}\t}\n`,
+          chain('masquerading', [
+            'meta mark and 0x4000 != 0 meta mark set meta mark xor 0x4000 masquerade fully-random',
+            `ct status dnat ${family} saddr . ${family} daddr . meta l4proto . th dport @hairpin-connections masquerade fully-random`,
+          ]),
+        ]
+      : [
+          chain('masquerading', [
+            'meta mark and 0x4000 == 0 return',
+            'meta mark set meta mark xor 0x4000',
+            'masquerade fully-random',
+          ]),
+        ]),
     base('filter-prerouting-pre-dnat', 'filter hook prerouting priority -110', ['ct state new jump firewall-check']),
     base('filter-output-pre-dnat', 'filter hook output priority -110', ['ct state new jump firewall-check']),
     base('filter-forward', 'filter hook forward priority 0', [

@@ -106,6 +106,8 @@ function addressMarks(cuts: readonly Cut[], intent: Intent, family: Family): Add
   }
   for (const p of intent.allPools) addRange(p, MARKS.pool)
   for (const p of intent.masqueradePools) addRange(p, MARKS.masquerade)
+  addRange('127.0.0.0/8' as Prefix, MARKS.loopback)
+  addMember('::1' as Addr, MARKS.loopback)
   if (family === 6) {
     addRange('fe80::/10' as Prefix, MARKS.linkLocal)
     addMember('::' as Addr, MARKS.linkLocal)

@@ -42,7 +42,12 @@ const STOP: IntentResult = { verdict: 'drop', causes: [] }
 
 /** Marks of address classes besides the sets they are in. */
 export const ownMark = (interfaceName: string): string => `own ${interfaceName}`
-export const MARKS = { linkLocal: 'link-local or none', pool: 'pool', masquerade: 'masquerade pool' } as const
+export const MARKS = {
+  linkLocal: 'link-local or none',
+  loopback: 'loopback',
+  pool: 'pool',
+  masquerade: 'masquerade pool',
+} as const
 export const addressMark = (address: string): string => `address ${address}`
 export const spoofMark = (interfaceName: string): string => `may be of ${interfaceName}`
 export const netMark = (net: string): string => `net ${net}`

@@ -47,6 +47,8 @@ export type Translated = { readonly dst: Cls; readonly dport?: Cls }
 /** ct state bits as nft has them. */
 export const CT = { invalid: 1, established: 2, related: 4, new: 8, untracked: 64 } as const
 const CONNTRACK_PRIORITY = -200
+/** IPS_*: the translations, and all that are known to be unset in a connection's first packet (expected to confirmed). */
+const STATUS = { snat: 0x10, dnat: 0x20, known: 0x3f } as const
 /** The kernel has no circles of chains; what is read may have been changed meanwhile. */
 const MAX_HOPS = 10_000
 
@@ -197,6 +199,9 @@ export class KernelWalk {
         case 'range':
           if (!this.#range(step)) return undefined
           continue
+        case 'states':
+          if (!this.#inStates(step)) return undefined
+          continue
         case 'lookup': {
           const found = this.#lookup(step)
           if (found === false) return undefined
@@ -215,8 +220,38 @@ export class KernelWalk {
       this.#from = 'the source after its translation'
       return
     }
-    const { address, port } = to
-    this.#to = { dst: locate.address(address), ...(port !== undefined && { dport: locate.port(port) }) }
+    const fixed = (p: Piece): Prim | undefined => {
+      const [v, more] = this.#resolve(p)
+      return v?.kind === 'const' && !more ? v.value : undefined
+    }
+    const address = fixed(to.address)
+    const port = to.port && fixed(to.port)
+    if (address === undefined || (to.port && port === undefined)) {
+      this.#nat ??= { nat: what, natBy }
+      return
+    }
+    this.#to = { dst: locate.address(address), ...(port !== undefined && { dport: locate.port(Number(port)) }) }
+  }
+
+  /** Of a connection's first packet: whether its destination was translated; undefined where that is not known. */
+  get #isTranslated(): boolean | undefined {
+    if (this.#ct !== CT.new || this.#nat?.nat === 'translation') return undefined
+    return this.#to !== undefined
+  }
+
+  #inStates({ states, dnat, not }: Extract<Step, { do: 'states' }>): boolean {
+    if ((states & this.#ct) !== 0) return !not
+    if (!dnat) return not
+    return (this.#isTranslated ?? this.#w.doubt('the translation of a connection')) !== not
+  }
+
+  #status(p: Piece): Value {
+    const isTranslated = this.#isTranslated
+    const [op] = p.ops
+    const asked = op?.op === 'mask' ? swap4(Number(op.mask)) : ~0
+    if (isTranslated === undefined || (asked & ~STATUS.known) !== 0)
+      return { kind: 'opaque', what: 'ct status', size: p.size }
+    return this.#done(num((isTranslated ? STATUS.dnat : 0) | (this.#from ? STATUS.snat : 0)), p)
   }
 
   #resolve(p: Piece): Value[] {
@@ -226,6 +261,8 @@ export class KernelWalk {
         return [{ kind: 'const', value: source.value, size }]
       case 'ct state':
         return [this.#done(num(this.#ct), p)]
+      case 'ct status':
+        return [this.#status(p)]
       case 'opaque':
         return [{ ...source, kind: 'opaque', size }]
       case 'state':
@@ -345,7 +382,7 @@ export class KernelWalk {
       } else return this.#last(node, v, { model, not, into })
       if (!node) break
     }
-    return this.#found(node?.element ?? model.catchAll, not, into)
+    return this.#found(node?.element ?? model.catchAll, { not, into, size: model.dataLength })
   }
 
   /** A key that is not known: any of the set's answers, or none. */
@@ -355,9 +392,14 @@ export class KernelWalk {
     not: boolean,
     into: 'verdict' | number | undefined,
   ): boolean | Verdict {
+    if (into === undefined) return this.#w.doubt(doubt) !== not
     if (into !== 'verdict') {
-      if (into !== undefined) this.#slots[into] = { kind: 'opaque', what: doubt, size: model.dataLength }
-      return this.#w.doubt(doubt) !== (into === undefined && not)
+      // Where it is one of a few, each is followed.
+      const last = model.isSure ? model.elements.at(-1) : undefined
+      const e = last && (model.elements.find(one => one === last || this.#w.doubt(doubt)) ?? last)
+      if (e) return this.#found(e, { not, into, size: model.dataLength })
+      this.#slots[into] = { kind: 'opaque', what: doubt, size: model.dataLength }
+      return this.#w.doubt(doubt)
     }
     const answers = new Set([...model.elements, model.catchAll].map(e => verdictText(e?.verdict)).filter(t => t !== ''))
     const list = [...answers]
@@ -367,12 +409,15 @@ export class KernelWalk {
     return found !== undefined && parseVerdict(found)
   }
 
-  #found(e: ElementModel | undefined, not: boolean, into: 'verdict' | number | undefined): boolean | Verdict {
+  #found(
+    e: ElementModel | undefined,
+    { not, into, size }: { not: boolean; into: 'verdict' | number | undefined; size: number },
+  ): boolean | Verdict {
     if (into === undefined) return (e !== undefined) !== not
     if (!e) return false
     if (into === 'verdict') return e.verdict ?? false
     if (e.value === undefined) return false
-    this.#slots[into] = { kind: 'const', value: e.value, size: 4 }
+    this.#slots[into] = { kind: 'const', value: e.value, size }
     return true
   }
 

@@ -1,11 +1,12 @@
 // Address translations, from the kernel's expressions: what becomes of the source, in words that the intent's can be held
-// against, or to which destination a packet goes on. Only what is fixed is followed: one address, one range of ports.
+// against, or to which destination a packet goes on. Only what is one address and one range of ports is followed.
 import { type Family, fromNumber } from '../net/addr.ts'
 import type { PortRange } from '../net/ports.ts'
 import type { Prim } from './raw.ts'
 import type { Piece } from './value.ts'
 
-export type Destination = { readonly address: Prim; readonly port?: number }
+/** Pieces: a service proxy may have a map choose the two. */
+export type Destination = { readonly address: Piece; readonly port?: Piece }
 
 /**
  * `what`: the new source as `natText` says it, or `another source`, or `translation`: of the destination, then `to` says to
@@ -34,14 +35,18 @@ type Registers = {
 export function readNat(expression: string, r: Registers): Nat {
   if (expression === 'masq') return source('masquerade', ports(r, MASQ.portMin, MASQ.portMax))
   if (expression === 'redir') return { what: 'translation' }
-  const address = range(r, { min: NAT.addressMin, max: NAT.addressMax, size: r.family === 4 ? 4 : 16 })
-  const toPorts = ports(r, NAT.portMin, NAT.portMax)
-  const to = address !== undefined && address.first === address.last ? address.first : undefined
-  if (r.number(NAT.type) === NAT_SOURCE)
-    return source(to === undefined ? undefined : fromNumber(r.family, BigInt(to)), toPorts)
-  const fixed = toPorts !== 'unknown' && toPorts?.first === toPorts?.last
-  if (to === undefined || !fixed) return { what: 'translation' }
-  return { what: 'translation', to: { address: to, ...(toPorts && { port: toPorts.first }) } }
+  const size = r.family === 4 ? 4 : 16
+  if (r.number(NAT.type) === NAT_SOURCE) {
+    const address = range(r, { min: NAT.addressMin, max: NAT.addressMax, size })
+    const to = address !== undefined && address.first === address.last ? address.first : undefined
+    return source(to === undefined ? undefined : fromNumber(r.family, BigInt(to)), ports(r, NAT.portMin, NAT.portMax))
+  }
+  const address = single(r, { min: NAT.addressMin, max: NAT.addressMax, size })
+  const port = single(r, { min: NAT.portMin, max: NAT.portMax, size: 2 })
+  if (!address || port === 'several') return { what: 'translation' }
+  return address === 'several'
+    ? { what: 'translation' }
+    : { what: 'translation', to: { address, ...(port && { port }) } }
 }
 
 const source = (to: string | undefined, toPorts: PortRange | 'unknown' | undefined): Nat => ({
@@ -54,6 +59,23 @@ function ports(r: Registers, min: number, max: number): PortRange | 'unknown' | 
   return found ? { first: Number(found.first), last: Number(found.last) } : 'unknown'
 }
 
+/** What a register of the two holds, where there is no second one, or it holds the same; undefined if none is named. */
+function single(
+  r: Registers,
+  { min, max, size }: { min: number; max: number; size: number },
+): Piece | 'several' | undefined {
+  const from = r.number(min)
+  if (from === undefined) return undefined
+  const [piece, more] = r.read(from, size)
+  const to = r.number(max) ?? from
+  const [other] = to === from ? [piece] : r.read(to, size)
+  const isSame = to === from || (isConstant(piece) && isConstant(other) && piece.source.value === other.source.value)
+  return piece && !more && isSame ? piece : 'several'
+}
+
+type Constant = Piece & { readonly source: { readonly at: 'const'; readonly value: Prim } }
+const isConstant = (p: Piece | undefined): p is Constant => p?.source.at === 'const'
+
 /** Of two registers that attributes name, the second being the first where it is absent; undefined unless both are fixed. */
 function range(
   r: Registers,
@@ -61,7 +83,7 @@ function range(
 ): { first: Prim; last: Prim } | undefined {
   const of = (register: number | undefined): Prim | undefined => {
     const [p, more] = register === undefined ? [] : r.read(register, size)
-    return p?.source.at === 'const' && !more ? p.source.value : undefined
+    return isConstant(p) && !more ? p.source.value : undefined
   }
   const [first, last] = [of(r.number(min)), of(r.number(max) ?? r.number(min))]
   return first === undefined || last === undefined ? undefined : { first, last }

@@ -1,6 +1,8 @@
 // Rules as steps that can be walked: the kernel's expressions with their registers followed to where the data come from.
 // Compiled for one family, so that what speaks of the other one falls away. What is not understood becomes a doubt (a
 // test that may go either way) or, where it could decide or change the packet, an unknown verdict; never nothing.
+
+import { conntrackStates, type States } from './iptables.ts'
 import { LookupSet } from './lookup-set.ts'
 import {
   type Base,
@@ -46,6 +48,8 @@ export type Step =
   /** The rule's comment names the cause of what comes. */
   | { readonly do: 'count' }
   | ({ readonly do: 'nat' } & Nat)
+  /** Goes on if the connection is in one of these states, or in none of them. */
+  | ({ readonly do: 'states' } & States)
   | { readonly do: 'notrack' }
   | { readonly do: 'unknown'; readonly what: string }
 
@@ -60,6 +64,8 @@ export type ChainProgram = {
 }
 
 export const CMP = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const
+/** NFT_CT_*. */
+const CT_KEY = { state: 0, direction: 1, status: 2 } as const
 const META = { protocol: 1, priority: 2, mark: 3, iif: 4, oif: 5, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 }
 const PAYLOAD = { network: 1, transport: 2 }
 /** Expressions that neither decide nor change what later ones see. */
@@ -76,7 +82,7 @@ const LOADS: Readonly<Record<string, number>> = {
   tunnel: 2,
 }
 /** Expressions that end the rule or let it go on, and change nothing that we follow. */
-const TESTS = ['limit', 'quota', 'connlimit', 'match', 'objref', 'dynset']
+const TESTS = ['limit', 'quota', 'connlimit', 'objref', 'dynset']
 /** A rule's last step that matters; whatever comes after it decides nothing. */
 const isEffect = (s: Step): boolean =>
   s.do === 'verdict' ||
@@ -123,7 +129,31 @@ class RuleCompiler {
   }
 
   #load(register: number | undefined, pieces: readonly Piece[]) {
-    this.#registers.set(word(register ?? 8), { pieces, bytes: pieces.reduce((n, p) => n + p.size, 0) })
+    const bytes = pieces.reduce((n, p) => n + p.size, 0)
+    const [from, to] = [word(register ?? 8), word(register ?? 8) + Math.ceil(bytes / 4)]
+    for (const [at, held] of [...this.#registers]) {
+      const end = at + Math.ceil(held.bytes / 4)
+      if (at >= to || end <= from) continue
+      // Of what is overwritten the beginning may be left; what is behind is not asked for.
+      this.#registers.delete(at)
+      const left = (from - at) * 4
+      if (left > 0) this.#registers.set(at, { pieces: cutPieces(held.pieces, left), bytes: left })
+    }
+    this.#registers.set(from, { pieces, bytes })
+  }
+
+  /** What a register holds, also if it is in the middle of what was loaded at once. */
+  #heldAt(at: number): Held | undefined {
+    const begun = this.#registers.get(at)
+    if (begun) return begun
+    for (const [from, { pieces, bytes }] of this.#registers) {
+      const skip = (at - from) * 4
+      const [p, more] = pieces
+      if (skip <= 0 || skip >= bytes || !p || more) continue
+      const size = bytes - skip
+      return { pieces: [withOp(p, { op: 'cut', from: skip, size, of: p.size })], bytes: size }
+    }
+    return undefined
   }
 
   /** The pieces that make up these bytes; words that end early are filled with zeros, as every load does. */
@@ -131,7 +161,7 @@ class RuleCompiler {
     const found: Piece[] = []
     let at = word(register ?? 8)
     for (let left = length; left > 0; ) {
-      const held = this.#registers.get(at)
+      const held = this.#heldAt(at)
       if (!held || held.bytes === 0) return [opaque('a register that the rule did not load', length)]
       if (held.bytes > left) {
         found.push(...cutPieces(held.pieces, left))
@@ -171,7 +201,7 @@ class RuleCompiler {
         return this.#load(n(1), this.#payload(n(2) ?? 0, n(3) ?? 0, n(4) ?? 0))
       case 'ct':
         if (e.attrs.has(4)) return
-        return this.#load(n(1), [n(2) === 0 ? piece({ at: 'ct state' }, 4) : opaque(`ct ${n(2)}`, n(2) === 1 ? 1 : 4)])
+        return this.#load(n(1), [this.#ct(n(2))])
       case 'cmp':
         if (data(3).value === undefined || data(3).size > 64) throw new RawError('a comparison with nothing')
         return this.#cmp(this.#read(n(1), data(3).size), n(2) ?? 0, data(3).bytes)
@@ -209,6 +239,8 @@ class RuleCompiler {
       case 'nat':
       case 'redir':
         return this.#put({ do: 'nat', ...readNat(e.name, { ...this.#c, number: n, read: (r, s) => this.#read(r, s) }) })
+      case 'match':
+        return this.#match(e)
       default: {
         if (HARMLESS.includes(e.name)) return
         const register = LOADS[e.name]
@@ -221,6 +253,20 @@ class RuleCompiler {
         this.#put({ do: 'unknown', what: `the expression ${e.name}` })
       }
     }
+  }
+
+  #ct(key: number | undefined): Piece {
+    if (key === CT_KEY.state) return piece({ at: 'ct state' }, 4)
+    if (key === CT_KEY.status) return piece({ at: 'ct status' }, 4)
+    return opaque(`ct ${key}`, key === CT_KEY.direction ? 1 : 4)
+  }
+
+  /** A match of iptables'. */
+  #match(e: Expr) {
+    const name = text(e.at, e.attrs.get(1)) ?? ''
+    if (name === 'comment') return
+    const states = name === 'conntrack' ? conntrackStates(e.at, e.attrs.get(3), be32(e.at, e.attrs.get(2))) : undefined
+    this.#put(states ? { do: 'states', ...states } : { do: 'doubt', what: `the match ${name}` })
   }
 
   #meta(dreg: number | undefined, key: number, sreg: number | undefined) {

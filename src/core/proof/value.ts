@@ -16,6 +16,8 @@ export type Source =
   | { readonly at: 'index'; readonly dim: 'iif' | 'oif' }
   | { readonly at: 'state'; readonly name: StateName }
   | { readonly at: 'ct state' }
+  /** Only what is known of a connection's first packet: whether its addresses were translated on the way. */
+  | { readonly at: 'ct status' }
   /** What an earlier lookup of the same rule found. */
   | { readonly at: 'found'; readonly slot: number }
   /** `among`: one of these numbers, host byte order; which, nobody knows. */

@@ -60,7 +60,7 @@ export class WholeWay {
     // Whose destination a service proxy has changed, its source is the proxy's affair as well.
     const source = agree && road !== 'input' && !kernel.to ? this.source(w, kernel) : undefined
     if (agree && !source) return undefined
-    if (this.#isRefusedService(w, kernel)) return undefined
+    if (this.#isRefusedService(w, kernel) || this.#isRefusedLoopback(w, kernel)) return undefined
     const packet = packetOf(w.domains, { family, ctState, road })
     const doubtful = kernel.verdict === 'unknown' || kernel.nat === 'translation'
     const doubt = doubtful ? (kernel.what ?? 'an address translation') : w.doubts[0]
@@ -106,6 +106,15 @@ export class WholeWay {
     if (verdict !== 'drop' || nat === 'translation' || !SERVICE_PROXIES.includes(path.at(-1)?.chain.table ?? ''))
       return false
     return !this.#isPods(w, 'dst', to?.dst)
+  }
+
+  /**
+   * What others refuse to let into the loopback network (every kubelet does) no policy judges: it is not sent over any
+   * interface that one could guard.
+   */
+  #isRefusedLoopback(w: Walk, { verdict, to, path }: KernelResult): boolean {
+    if (verdict !== 'drop' || to || this.#isOurs(path.at(-1)?.chain.chains)) return false
+    return w.ask('dst', MARKS.loopback, c => c.memberOf!.has(MARKS.loopback))
   }
 
   /** `to`: after routing policy judges the destination that the packet was given before. */
