@@ -26,8 +26,11 @@ const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`
 const ROLES = ['red', 'green', 'blue'] as const
 const POLICIES = 4
 const PATIENCE_MS = 90_000
-/** What a runtime still takes down is gone by then; what is left afterwards is for the collector. */
-const TEARDOWN_MS = 20_000
+/**
+ * What a runtime still has is gone by then: a kubelet that was killed finds the sandbox of a pod that is gone when it next looks
+ * for such. What is left afterwards is for the collector.
+ */
+const TEARDOWN_MS = 120_000
 
 const markerOn = (node: string): string => `marker-${node}`
 
@@ -156,20 +159,16 @@ export class Churn {
   /** What is wrong while nothing happens. What is leaked is collected first, as an agent does a quarter of an hour later. */
   async judge(): Promise<Findings> {
     const deadline = performance.now() + TEARDOWN_MS
-    let left = await this.#left()
+    const look = async (): Promise<string[]> => [...(await this.#left()), ...(await this.#leftInterfaces())]
+    let left = await look()
     while (left.length > 0 && performance.now() < deadline) {
       await delay(200)
-      left = await this.#left()
+      left = await look()
     }
     const leaked = left.length > 0 ? await this.#collect() : 0
     const addresses = (await this.#pods()).flatMap(({ status }) => (status.podIPs ?? []).map(({ ip }) => ip))
     const twice = addresses.filter((address, i) => addresses.indexOf(address) !== i)
-    const faults = [
-      ...(await this.#left()),
-      ...twice.map(address => `two pods have ${address}`),
-      ...(await this.#leftInterfaces()),
-    ]
-    return { faults, leaked }
+    return { faults: [...(await look()), ...twice.map(address => `two pods have ${address}`)], leaked }
   }
 
   /** How IPAM differs from what pods have. */
