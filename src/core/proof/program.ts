@@ -241,6 +241,8 @@ class RuleCompiler {
         return this.#put({ do: 'nat', ...readNat(e.name, { ...this.#c, number: n, read: (r, s) => this.#read(r, s) }) })
       case 'match':
         return this.#match(e)
+      case 'target':
+        return this.#put({ do: 'unknown', what: `iptables’ target ${text(e.at, e.attrs.get(1))}` })
       default: {
         if (HARMLESS.includes(e.name)) return
         const register = LOADS[e.name]
@@ -266,7 +268,7 @@ class RuleCompiler {
     const name = text(e.at, e.attrs.get(1)) ?? ''
     if (name === 'comment') return
     const states = name === 'conntrack' ? conntrackStates(e.at, e.attrs.get(3), be32(e.at, e.attrs.get(2))) : undefined
-    this.#put(states ? { do: 'states', ...states } : { do: 'doubt', what: `the match ${name}` })
+    this.#put(states ? { do: 'states', ...states } : { do: 'doubt', what: `iptables’ match ${name}` })
   }
 
   #meta(dreg: number | undefined, key: number, sreg: number | undefined) {

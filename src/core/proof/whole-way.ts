@@ -63,7 +63,7 @@ export class WholeWay {
     if (this.#isRefusedService(w, kernel) || this.#isRefusedLoopback(w, kernel)) return undefined
     const packet = packetOf(w.domains, { family, ctState, road })
     const doubtful = kernel.verdict === 'unknown' || kernel.nat === 'translation'
-    const doubt = doubtful ? (kernel.what ?? 'an address translation') : w.doubts[0]
+    const doubt = doubtful ? this.#notUnderstood(kernel) : w.doubts[0]
     if (doubt !== undefined) return { doubt, packet: printPacket(packet) }
     return {
       kind: source ? 'masquerade' : kernel.verdict === intent.verdict ? 'cause' : 'verdict',
@@ -96,6 +96,14 @@ export class WholeWay {
   #isPods(w: Walk, dim: 'src' | 'dst', given?: Cls): boolean {
     const isPod = (c: Cls): boolean => this.#podMarks.some(mark => c.memberOf!.has(mark))
     return given ? isPod(given) : w.ask(dim, 'a pod’s', isPod)
+  }
+
+  /** Why a packet's way is not known, with whose chain it is. */
+  #notUnderstood({ what, nat, natBy, path }: KernelResult): string {
+    const isNat = what === undefined && nat === 'translation'
+    const chain = isNat ? natBy : path.at(-1)?.chain
+    const where = chain && !this.#isOurs(chain.chains) ? ` in chain ${chain.name} of table ${chain.table}` : ''
+    return `${isNat ? 'an address translation' : what}${where}`
   }
 
   /**
