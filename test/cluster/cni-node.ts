@@ -44,6 +44,8 @@ export type Printed = {
 type Answer = { readonly ok: boolean; readonly body: string; readonly json: Printed }
 
 export const NETWORK = 'k8s-pod-network'
+/** Debian's reference plugins. */
+export const PLUGINS = '/usr/lib/cni'
 const IPV6_POOL = 'fd00:10::/112'
 
 export function resource(document: object) {
@@ -104,13 +106,14 @@ export class Cluster {
     (await this.resources.get('Pod', { namespace: 'default', name })).metadata.annotations ?? {}
 
   async call(command: string, options: CallOptions = {}): Promise<Answer> {
-    const { pod, netns, container = 'c1', args, config = {} } = options
+    const { pod, netns, container = 'c1', args, config = {}, pluginPath = PLUGINS } = options
     const given = args ?? (pod ? `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod};K8S_POD_UID=1` : '')
     const headers = {
       'cni-command': command,
       'cni-containerid': container,
       'cni-ifname': 'eth0',
       'cni-args': encodeURIComponent(given),
+      'cni-path': pluginPath,
       ...(netns === undefined ? {} : { 'cni-netns': netns }),
     }
     const ipam = { type: 'calico-ipam', assign_ipv4: 'true', assign_ipv6: 'true' }
@@ -137,6 +140,7 @@ export type CallOptions = {
   readonly container?: string
   readonly args?: string
   readonly config?: object
+  readonly pluginPath?: string
 }
 
 export const hostEnd = (pod: string): string => `cali${sha1Hex(`default.${pod}`).slice(0, 11)}`

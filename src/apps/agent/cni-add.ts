@@ -20,8 +20,9 @@ import {
   ownerOf,
   type PodWiring,
   readPodLink,
+  routesOf,
 } from '../../io/cni/pod-network.ts'
-import { giveAddresses, readSurroundings, type Surroundings } from './cni-addresses.ts'
+import type { AddressSource } from './cni-addresses.ts'
 import { ahead, type CniDeps, requireReady, step, type Workload } from './cni-deps.ts'
 
 type Undo = { readonly what: string; readonly run: () => unknown }
@@ -30,14 +31,16 @@ type Undo = { readonly what: string; readonly run: () => unknown }
 export async function add(
   deps: CniDeps,
   request: AddRequest,
-  findWorkload: () => Promise<Workload>,
+  { findWorkload, source }: { readonly findWorkload: () => Promise<Workload>; readonly source: AddressSource },
 ): Promise<CniResult> {
-  const [found, surroundings] = [ahead(findWorkload()), ahead(readSurroundings(deps))]
+  const [found, give] = [ahead(findWorkload()), source.begin()]
   await requireReady(deps)
   const workload = await found
   const undo: Undo[] = []
   try {
-    return await build(deps, request, { workload, surroundings, undo })
+    undo.push({ what: 'the allocation of addresses', run: source.release })
+    const addresses = await step(`cannot allocate addresses for ${workload.title}`, () => give(workload))
+    return await build(deps, request, { workload, addresses, undo })
   } catch (error) {
     for (const { what, run } of undo.reverse()) {
       try {
@@ -53,13 +56,9 @@ export async function add(
 async function build(
   deps: CniDeps,
   { config, attachment, prevResult }: AddRequest,
-  { workload, surroundings, undo }: { workload: Workload; surroundings: Promise<Surroundings>; undo: Undo[] },
+  { workload, addresses, undo }: { workload: Workload; addresses: readonly Addr[]; undo: Undo[] },
 ): Promise<CniResult> {
   const handle = handleOf(config.name, attachment.containerId)
-  undo.push({ what: 'the allocation of addresses', run: () => deps.ipam.releaseByHandle(handle) })
-  const addresses = await step(`cannot allocate addresses for ${workload.title}`, () =>
-    giveAddresses(deps, handle, { workload, surroundings }),
-  )
   if (addresses.some(address => familyOf(address) === 6) && !hasIpv6(deps)) {
     throw new CniError(
       CNI_ERROR.INVALID_CONFIG,
@@ -72,6 +71,7 @@ async function build(
     hostInterface: workload.hostInterface,
     owner: handle,
     addresses,
+    routes: config.routes,
     mtu: config.mtu ?? deps.mtu?.(),
     mac: workload.wishes.mac,
     spoofs: workload.wishes.spoofs,
@@ -143,10 +143,9 @@ function resultOf(wiring: PodWiring, { mac, mtu }: ConnectedPod): CniResult {
       gateway: GATEWAYS[familyOf(address)],
       interface: 1,
     })),
-    routes: wiring.addresses.map(address => ({
-      dst: familyOf(address) === 4 ? '0.0.0.0/0' : '::/0',
-      gw: GATEWAYS[familyOf(address)],
-    })),
+    routes: wiring.addresses.flatMap(address =>
+      routesOf(wiring, address).map(dst => ({ dst, gw: GATEWAYS[familyOf(address)] })),
+    ),
     dns: {},
   }
 }

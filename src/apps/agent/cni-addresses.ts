@@ -1,4 +1,4 @@
-// A container's addresses: those it has already, else those asked for, else one of each family from the pools that
+// Who gives a container its addresses. Our own IPAM: those it has already, else those asked for, else one of each family from the pools that
 // qualify. All or none.
 
 import { IpamError } from '../../core/ipam/plan.ts'
@@ -6,7 +6,8 @@ import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { type Addr, FAMILIES, familyOf } from '../../core/net/addr.ts'
 import { matches } from '../../core/selector/match.ts'
 import { selector } from '../../core/selector/parse.ts'
-import { type CniDeps, isNotFound, type Workload } from './cni-deps.ts'
+import { readHandleAddresses } from '../../io/cni/handles.ts'
+import { ahead, type CniDeps, isNotFound, step, type Workload } from './cni-deps.ts'
 
 async function readPools({ resources, log }: CniDeps): Promise<IPPoolLike[]> {
   const { items, undecodable } = await resources.list('IPPool')
@@ -24,12 +25,12 @@ async function nodeLabels({ resources, node }: CniDeps): Promise<Readonly<Record
 }
 
 /** What addresses are chosen by, besides the workload. */
-export type Surroundings = {
+type Surroundings = {
   readonly pools: readonly IPPoolLike[]
   readonly nodeLabels: Readonly<Record<string, string>>
 }
 
-export async function readSurroundings(deps: CniDeps): Promise<Surroundings> {
+async function readSurroundings(deps: CniDeps): Promise<Surroundings> {
   const [pools, labels] = await Promise.all([readPools(deps), nodeLabels(deps)])
   return { pools, nodeLabels: labels }
 }
@@ -43,8 +44,40 @@ function suffices(held: readonly Addr[], { wishes }: Workload): boolean {
   return FAMILIES.every(family => count(family) === (wishes.families.includes(family) ? 1 : 0))
 }
 
-/** Gives the handle its addresses, IPv4 first. Throws an IpamError; what may be left then goes with the handle. */
-export async function giveAddresses(
+/** Who gives addresses to one container, and takes them back. */
+export type AddressSource = {
+  /** Begins to read what it needs, and gives the way to the addresses, IPv4 first: all or none. What may be left after a failure goes with `release`. */
+  readonly begin: () => (workload: Workload) => Promise<readonly Addr[]>
+  /** Done again it does no harm. */
+  readonly release: () => Promise<unknown>
+  /** What it has, as far as that is known. */
+  readonly held: () => Promise<readonly Addr[]>
+  /** What is wrong with the addresses that ADD told, one sentence each. */
+  readonly faults: (told: readonly Addr[]) => Promise<string[]>
+}
+
+/** Our own IPAM, by a handle. */
+export function poolSource(deps: CniDeps, handle: string): AddressSource {
+  const held = () => readHandleAddresses(deps.resources.store, handle)
+  return {
+    begin: () => {
+      const surroundings = ahead(readSurroundings(deps))
+      return workload => giveAddresses(deps, handle, { workload, surroundings })
+    },
+    release: () => deps.ipam.releaseByHandle(handle),
+    held,
+    faults: async told => {
+      const found = await step(`cannot read the addresses of ${handle}`, held)
+      return [
+        ...told.filter(address => !found.includes(address)).map(address => `${address} is not allocated to ${handle}`),
+        ...found.filter(address => !told.includes(address)).map(address => `prevResult lacks ${address}`),
+      ]
+    },
+  }
+}
+
+/** Throws an IpamError. */
+async function giveAddresses(
   { ipam, node }: CniDeps,
   handle: string,
   { workload, surroundings }: { readonly workload: Workload; readonly surroundings: Promise<Surroundings> },

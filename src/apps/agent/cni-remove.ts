@@ -5,16 +5,16 @@ import { CNI_ERROR, CniError } from '../../core/cni/error.ts'
 import { containerOf, handleOf } from '../../core/cni/handle.ts'
 import { CONTAINER_ID } from '../../core/cni/pod-wishes.ts'
 import type { NetworkRequest } from '../../core/cni/request.ts'
-import { readHandleAddresses } from '../../io/cni/handles.ts'
 import { disconnectPod, isUnfinished, ownedInterfaces, ownerOf } from '../../io/cni/pod-network.ts'
 import { flushAddresses } from '../../io/kernel/conntrack.ts'
+import { type AddressSource, poolSource } from './cni-addresses.ts'
 import { containerInterface, withdrawContainer } from './cni-container.ts'
 import { type CniDeps, type PodName, requireReady, step, stepError } from './cni-deps.ts'
 import { findPod, podInterface, withdrawPod } from './cni-pod.ts'
 
 export type Gone = { readonly network: string; readonly containerId: string; readonly pod: PodName | undefined }
 
-export async function remove(deps: CniDeps, gone: Gone): Promise<void> {
+export async function remove(deps: CniDeps, gone: Gone, source: AddressSource): Promise<void> {
   const { network, containerId, pod } = gone
   const handle = handleOf(network, containerId)
   const failures: CniError[] = []
@@ -35,9 +35,9 @@ export async function remove(deps: CniDeps, gone: Gone): Promise<void> {
   )
   // Before anybody else can be given them: what the kernel remembers as allowed was allowed to this container.
   await attempt(`cannot forget the connections of ${handle}`, async () => {
-    await flushAddresses(await readHandleAddresses(deps.resources.store, handle), deps.hostNetns)
+    await flushAddresses(await source.held(), deps.hostNetns)
   })
-  await attempt(`cannot release the addresses of ${handle}`, () => deps.ipam.releaseByHandle(handle))
+  await attempt(`cannot release the addresses of ${handle}`, source.release)
   const last = failures.at(-1)
   if (last !== undefined) throw last
 }
@@ -91,7 +91,7 @@ export async function collectGarbage(
   const failures: string[] = []
   for (const gone of stale.values()) {
     try {
-      await inTurn(gone, () => remove(deps, gone))
+      await inTurn(gone, () => remove(deps, gone, poolSource(deps, handleOf(config.name, gone.containerId))))
       deps.log.info(gone, 'collected a container that is gone')
     } catch (error) {
       failures.push(`${gone.containerId}: ${(error as Error).message}`)

@@ -1,13 +1,23 @@
 // The CNI plugin's work, done in the agent: the client program only carries bytes. One call is one request decoded by
 // core/cni, one verb run, one text printed; every failure comes out in CNI's own form.
 import { CNI_ERROR, CniError, printError } from '../../core/cni/error.ts'
-import { type AddRequest, type CniHeaders, type CniRequest, decodeRequest } from '../../core/cni/request.ts'
+import { handleOf } from '../../core/cni/handle.ts'
+import { HOST_LOCAL } from '../../core/cni/host-local.ts'
+import {
+  type AddRequest,
+  type CniHeaders,
+  type CniRequest,
+  decodeRequest,
+  type NetworkRequest,
+} from '../../core/cni/request.ts'
 import { printResult } from '../../core/cni/result.ts'
 import { type CniVersion, printVersions } from '../../core/cni/version.ts'
 import { add } from './cni-add.ts'
+import { type AddressSource, poolSource } from './cni-addresses.ts'
 import { check } from './cni-check.ts'
 import { containerWorkload } from './cni-container.ts'
 import { type CniDeps, requireReady, stepError, type Workload } from './cni-deps.ts'
+import { askAboutNetwork, hostLocalSource } from './cni-host-local.ts'
 import { KeyedLock } from './cni-lock.ts'
 import { podWorkload } from './cni-pod.ts'
 import { collectGarbage, type Gone, remove } from './cni-remove.ts'
@@ -63,22 +73,31 @@ export class CniService {
       case 'GC':
         this.#checkNode(request)
         await collectGarbage(this.#deps, request, (gone, work) => this.#lock.run(lockKey(gone), work))
+        await askAboutNetwork(this.#deps, request)
         return ''
       case 'ADD':
         this.#checkNode(request)
         return this.#lock.run(lockKey(goneOf(request)), async () => {
-          const result = await add(this.#deps, request, () => this.#workload(request))
+          const [findWorkload, source] = [() => this.#workload(request), this.#source(request)]
+          const result = await add(this.#deps, request, { findWorkload, source })
           return printResult(result, request.version)
         })
       case 'CHECK':
         this.#checkNode(request)
-        await this.#lock.run(lockKey(goneOf(request)), () => check(this.#deps, request))
+        await this.#lock.run(lockKey(goneOf(request)), () => check(this.#deps, request, this.#source(request)))
         return ''
       case 'DEL':
         this.#checkNode(request)
-        await this.#lock.run(lockKey(goneOf(request)), () => remove(this.#deps, goneOf(request)))
+        await this.#lock.run(lockKey(goneOf(request)), () => remove(this.#deps, goneOf(request), this.#source(request)))
         return ''
     }
+  }
+
+  #source(request: Extract<CniRequest, { attachment: unknown }>): AddressSource {
+    const handle = handleOf(request.config.name, request.attachment.containerId)
+    return request.config.ipam === HOST_LOCAL
+      ? hostLocalSource(this.#deps, request, handle)
+      : poolSource(this.#deps, handle)
   }
 
   async #workload(request: AddRequest): Promise<Workload> {
@@ -86,10 +105,11 @@ export class CniService {
     return pod === undefined ? containerWorkload(this.#deps, request) : podWorkload(this.#deps, pod, request)
   }
 
-  async #status(request: CniRequest): Promise<void> {
+  async #status(request: NetworkRequest): Promise<void> {
     try {
       this.#checkNode(request)
       await requireReady(this.#deps)
+      await askAboutNetwork(this.#deps, request)
     } catch (error) {
       const { message, details } = stepError('not ready', error)
       throw new CniError(CNI_ERROR.NOT_AVAILABLE, message, details)

@@ -4,9 +4,10 @@
 import { z } from 'zod'
 import { failed, ok, type Result } from '../base/problem.ts'
 import { FAMILIES, type Family } from '../net/addr.ts'
-import { parsePrefix, prefixFamily } from '../net/prefix.ts'
-import { leaf, mistake, text } from '../resources/field.ts'
+import { EVERYWHERE, type Prefix, parsePrefix, prefix, prefixFamily } from '../net/prefix.ts'
+import { leaf, mistake, net, text } from '../resources/field.ts'
 import { describeIssues } from '../resources/issues.ts'
+import { HOST_LOCAL } from './host-local.ts'
 
 /** Calico's own type of these two is a text. */
 const boolText = (value: boolean) =>
@@ -29,11 +30,13 @@ export const poolList = (family: Family) =>
     .readonly()
 
 const ipam = z.looseObject({
-  type: z.literal(['calico-ipam']).default('calico-ipam'),
+  type: z.enum(['calico-ipam', HOST_LOCAL]).default('calico-ipam'),
   assign_ipv4: boolText(true),
   assign_ipv6: boolText(false),
   ipv4_pools: poolList(4).default([]),
   ipv6_pools: poolList(6).default([]),
+  /** Of host-local only, which reads the rest of its keys itself. A gateway is passed over: the pod's is always the node. */
+  routes: z.array(z.looseObject({ dst: net() })).default([]),
 })
 
 const dns = z.looseObject({
@@ -57,7 +60,7 @@ const schema = z.looseObject({
   policy: z.looseObject({ type: text() }).prefault({}),
   kubernetes: z.looseObject({ node_name: text() }).prefault({}),
   container_settings: z.looseObject({ allow_ip_forwarding: z.boolean().default(false) }).prefault({}),
-  // Routes of one's own come with host-local IPAM only; ours always gives the default ones.
+  /** Beside the routes of one's own that host-local IPAM may have. */
   include_default_routes: z.boolean().default(false),
   /** 0: ADD waits for the policy as long as the agent is patient, and fails then. */
   policy_setup_timeout_seconds: z.int().min(0).max(600).default(0),
@@ -80,15 +83,21 @@ export type NetworkConfig = {
   readonly queues: number
   /** Which node the configuration was written for, if it says so. */
   readonly node: string | undefined
+  /** Who gives the addresses: our own IPAM, or the reference plugin. */
+  readonly ipam: 'calico-ipam' | typeof HOST_LOCAL
   readonly families: readonly Family[]
   /** Pools asked for, by name or CIDR; empty: any. */
   readonly pools: Readonly<Record<Family, readonly string[]>>
+  /** What the pod reaches over its interface. */
+  readonly routes: readonly Prefix[]
   readonly allowForwarding: boolean
   readonly policyTimeoutSeconds: number
   readonly dns: z.output<typeof dns>
   readonly validAttachments: readonly { readonly containerId: string; readonly ifName: string }[] | undefined
   /** Undecoded. */
   readonly prevResult: unknown
+  /** All of it as it came, for a plugin that is asked in our stead. */
+  readonly document: { readonly [key: string]: unknown }
 }
 
 /** A parsed JSON document as a configuration, or what is wrong with it. */
@@ -98,17 +107,22 @@ export function decodeConfig(document: unknown): Result<NetworkConfig> {
   const config = parsed.data
   const assigns: Readonly<Record<Family, boolean>> = { 4: config.ipam.assign_ipv4, 6: config.ipam.assign_ipv6 }
   const families = FAMILIES.filter(family => assigns[family])
+  const own = config.ipam.type === HOST_LOCAL ? config.ipam.routes.map(({ dst }) => prefix(dst)) : []
+  const withDefaults = own.length === 0 || config.include_default_routes
   return ok({
     name: config.name,
     mtu: config.mtu || undefined,
     queues: config.num_queues,
     node: config.nodename ?? config.kubernetes.node_name,
+    ipam: config.ipam.type,
     families,
     pools: { 4: config.ipam.ipv4_pools, 6: config.ipam.ipv6_pools },
+    routes: [...new Set([...own, ...(withDefaults ? EVERYWHERE : [])])],
     allowForwarding: config.container_settings.allow_ip_forwarding,
     policyTimeoutSeconds: config.policy_setup_timeout_seconds,
     dns: config.dns,
     validAttachments: config['cni.dev/valid-attachments']?.map(a => ({ containerId: a.containerID, ifName: a.ifname })),
     prevResult: config.prevResult,
+    document: document as NetworkConfig['document'],
   })
 }

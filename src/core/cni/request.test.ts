@@ -56,7 +56,8 @@ describe('a CNI request', () => {
     ['GC without a list', { 'cni-command': 'GC' }, { cniVersion: '1.1.0' }, 7, /cni.dev\/valid-attachments/],
     ['no name', {}, { name: undefined }, CNI_ERROR.INVALID_CONFIG, /name is required/],
     ['a bad name', {}, { name: 'a/b' }, CNI_ERROR.INVALID_CONFIG, /name is not a network name/],
-    ['another IPAM', {}, { ipam: { type: 'host-local' } }, CNI_ERROR.INVALID_CONFIG, /ipam.type must be calico-ipam/],
+    ['another IPAM', {}, { ipam: { type: 'dhcp' } }, 7, /ipam.type must be one of calico-ipam, host-local/],
+    ['a bad route', {}, { ipam: { type: 'host-local', routes: [{ dst: 'x' }] } }, 7, /ipam.routes\[0\].dst is neither/],
     ['a bad MTU', {}, { mtu: '1400' }, CNI_ERROR.INVALID_CONFIG, /mtu must be/],
     [
       'a pool of the other family',

@@ -1,6 +1,6 @@
 // One call of the plugin: the CNI_* variables (as the client's headers) and the configuration (as the body), decoded into
 // a value, or the failure that CNI has a number for.
-import type { Result } from '../base/problem.ts'
+import { ok, type Result } from '../base/problem.ts'
 import { type CniArgs, parseArgs } from './args.ts'
 import { decodeConfig, type NetworkConfig } from './config.ts'
 import { CNI_ERROR, CniError, type CniErrorCode, problemsError } from './error.ts'
@@ -25,7 +25,11 @@ export type Attachment = {
   readonly args: CniArgs
 }
 
-type Base = { readonly version: CniVersion }
+type Base = {
+  readonly version: CniVersion
+  /** Where the runtime keeps its plugins: folders, with colons between them. */
+  readonly pluginPath: string
+}
 export type AddRequest = Base & {
   readonly command: 'ADD' | 'CHECK'
   readonly config: NetworkConfig
@@ -36,6 +40,8 @@ export type DelRequest = Base & {
   readonly command: 'DEL'
   readonly config: NetworkConfig
   readonly attachment: Attachment
+  /** What ADD answered, if that is told and can be read. */
+  readonly prevResult: CniResult | undefined
 }
 export type NetworkRequest = Base & { readonly command: 'GC' | 'STATUS'; readonly config: NetworkConfig }
 export type VersionRequest = Base & { readonly command: 'VERSION' }
@@ -57,7 +63,7 @@ export function decodeRequest(headers: CniHeaders, body: string): DecodedRequest
     const document = readDocument(body, command)
     const claimed = document.cniVersion ?? (command === 'VERSION' ? NEWEST : OLDEST)
     if (isCniVersion(claimed)) version = claimed
-    if (command === 'VERSION') return { ok: true, value: { command, version } }
+    if (command === 'VERSION') return { ok: true, value: { command, version, pluginPath: '' } }
     if (!isCniVersion(claimed)) {
       throw new CniError(
         CNI_ERROR.INCOMPATIBLE_VERSION,
@@ -70,7 +76,10 @@ export function decodeRequest(headers: CniHeaders, body: string): DecodedRequest
       throw new CniError(CNI_ERROR.INCOMPATIBLE_VERSION, message)
     }
     const config = taken(decodeConfig(document), CNI_ERROR.INVALID_CONFIG, 'the network configuration is not valid')
-    return { ok: true, value: readRequest(command, { headers, config, version }) }
+    return {
+      ok: true,
+      value: readRequest(command, { headers, config, version, pluginPath: readVariable(headers, 'CNI_PATH') }),
+    }
   } catch (error) {
     if (error instanceof CniError) return { ok: false, error, version }
     throw error
@@ -118,38 +127,42 @@ function readDocument(body: string, command: Command): Fields {
   throw new CniError(CNI_ERROR.DECODE, 'the network configuration is not a JSON object')
 }
 
-type Given = { readonly headers: CniHeaders; readonly config: NetworkConfig; readonly version: CniVersion }
+type Given = Base & { readonly headers: CniHeaders; readonly config: NetworkConfig }
 
-function readRequest(command: Exclude<Command, 'VERSION'>, { headers, config, version }: Given): CniRequest {
+function readRequest(command: Exclude<Command, 'VERSION'>, { headers, config, ...base }: Given): CniRequest {
   switch (command) {
     case 'GC':
       if (config.validAttachments === undefined) {
         // Taking absence for "none are valid" would release the addresses of every running pod.
         throw new CniError(CNI_ERROR.INVALID_CONFIG, 'GC needs cni.dev/valid-attachments in the configuration')
       }
-      return { command, version, config }
+      return { ...base, command, config }
     case 'STATUS':
-      return { command, version, config }
-    case 'DEL':
-      return { command, version, config, attachment: readAttachment(headers) }
+      return { ...base, command, config }
+    case 'DEL': {
+      // Whatever became of the answer to ADD, the container must be able to go.
+      const previous = readPrevious(config, base.version)
+      const prevResult = previous.ok ? previous.value : undefined
+      return { ...base, command, config, attachment: readAttachment(headers), prevResult }
+    }
     default: {
       const attachment = readAttachment(headers)
       const { netns } = attachment
       if (netns === undefined) throw new CniError(CNI_ERROR.INVALID_ENVIRONMENT, 'CNI_NETNS is not set')
+      const previous = readPrevious(config, base.version)
       return {
+        ...base,
         command,
-        version,
         config,
         attachment: { ...attachment, netns },
-        prevResult: readPrevious(config, version),
+        prevResult: taken(previous, CNI_ERROR.DECODE, 'prevResult is not valid'),
       }
     }
   }
 }
 
-function readPrevious(config: NetworkConfig, version: CniVersion): CniResult | undefined {
-  if (config.prevResult === undefined || config.prevResult === null) return undefined
-  return taken(decodeResult(config.prevResult, version), CNI_ERROR.DECODE, 'prevResult is not valid')
+function readPrevious({ prevResult }: NetworkConfig, version: CniVersion): Result<CniResult | undefined> {
+  return prevResult === undefined || prevResult === null ? ok(undefined) : decodeResult(prevResult, version)
 }
 
 /** The alphabets are the specification's; the container's ID becomes part of IPAM handles, the name one of an interface. */

@@ -2,8 +2,8 @@
 // a `version` per address up to 0.4.0, lists from 1.0.0 on, MTUs and more route fields from 1.1.0 on.
 import { z } from 'zod'
 import { failed, ok, type Result } from '../base/problem.ts'
-import { FAMILIES, type Family, familyOf } from '../net/addr.ts'
-import { parsePrefixDetail } from '../net/prefix.ts'
+import { type Addr, FAMILIES, type Family, familyOf } from '../net/addr.ts'
+import { parsePrefix, parsePrefixDetail, prefixBase } from '../net/prefix.ts'
 import { address, leaf, mistake } from '../resources/field.ts'
 import { describeIssues } from '../resources/issues.ts'
 import { printCompact } from './print.ts'
@@ -125,6 +125,19 @@ export function decodeResult(document: unknown, version: CniVersion): Result<Cni
     dns: servers,
   })
 }
+
+/** The addresses that a result has on one interface: in a sandbox, or in any. */
+export function addressesOn(
+  { interfaces, ips }: CniResult,
+  where: { readonly name: string; readonly sandbox?: string | undefined },
+): Addr[] {
+  const isMeant = ({ name, sandbox }: CniInterface): boolean =>
+    name === where.name && sandbox !== undefined && (where.sandbox ?? sandbox) === sandbox
+  const index = interfaces.findIndex(isMeant)
+  return ips.filter(entry => entry.interface === index).map(addressOf)
+}
+
+export const addressOf = ({ address: cidr }: CniIp): Addr => prefixBase(parsePrefix(cidr.replace(/\/.*/, ''))!)
 
 /** What a plugin later in a chain prints: what came before, and its own. */
 export const appendResult = (before: CniResult, own: CniResult): CniResult => ({

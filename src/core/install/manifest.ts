@@ -49,6 +49,9 @@ const AGENT_PLACES: readonly Place[] = [
   { name: 'state', host: '/var/lib/gingham', at: '/var/lib/gingham' },
   // The node's name and MTU, where Calico's plugin and other programs look for them.
   { name: 'calico', host: '/var/lib/calico', at: '/var/lib/calico' },
+  // Reference plugins that are asked in our stead (host-local IPAM), and where they keep what they gave.
+  { name: 'plugins', host: '/opt/cni/bin', at: '/opt/cni/bin', readOnly: true },
+  { name: 'given', host: '/var/lib/cni', at: '/var/lib/cni' },
   { name: 'netns', host: '/run/netns', at: '/run/netns', follows: true },
   // A container without all rights sees its own settings read only. Those of the network are the agent's work.
   { name: 'settings', host: '/proc/sys/net', at: '/host/proc/sys/net', type: 'Directory' },

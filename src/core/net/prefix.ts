@@ -42,6 +42,9 @@ export function prefix(text: string): Prefix {
 export const makePrefix = (family: Family, base: bigint, length: number): Prefix =>
   `${fromNumber(family, base & ~hostMask(family, length))}/${length}` as Prefix
 
+/** The prefixes that hold every address of a family, IPv4 first. */
+export const EVERYWHERE: readonly Prefix[] = [prefix('0.0.0.0/0'), prefix('::/0')]
+
 export const hostPrefix = (addr: Addr): Prefix => `${addr}/${BITS[familyOf(addr)]}` as Prefix
 export const prefixFamily = (p: Prefix): Family => familyOf(p)
 export const prefixLength = (p: Prefix): number => Number(p.slice(p.indexOf('/') + 1))

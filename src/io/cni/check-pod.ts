@@ -1,15 +1,18 @@
 // Whether a pod's link to its node is still what ADD made, said in words: the kernel is asked, nothing is mended.
 import { HOST_MAC } from '../../core/base/register.ts'
 import { BITS, familyOf } from '../../core/net/addr.ts'
-import { hostPrefix, prefix } from '../../core/net/prefix.ts'
+import { EVERYWHERE, hostPrefix } from '../../core/net/prefix.ts'
 import { readAddresses } from '../kernel/addresses.ts'
 import { KernelError } from '../kernel/kernel-error.ts'
 import { readLink } from '../kernel/links.ts'
 import { NETLINK, NetlinkSocket } from '../kernel/netlink-socket.ts'
 import { readRoutes } from '../kernel/routes.ts'
-import { GATEWAYS, type HostNetwork, type PodWiring } from './pod-network.ts'
+import { GATEWAYS, type HostNetwork, type PodWiring, routesOf } from './pod-network.ts'
 
-export type ExpectedWiring = Pick<PodWiring, 'netns' | 'interface' | 'hostInterface' | 'owner' | 'addresses' | 'mac'>
+export type ExpectedWiring = Pick<
+  PodWiring,
+  'netns' | 'interface' | 'hostInterface' | 'owner' | 'addresses' | 'mac' | 'routes'
+>
 
 /** What is wrong, one sentence each; nothing if all is right. */
 export function checkPod(expected: ExpectedWiring, { hostNetns }: HostNetwork = {}): string[] {
@@ -41,7 +44,10 @@ function* checkHost(host: NetlinkSocket, { hostInterface: name, owner, addresses
   }
 }
 
-function* checkInside(pod: NetlinkSocket, { interface: name, addresses, mac }: ExpectedWiring): Iterable<string> {
+function* checkInside(
+  pod: NetlinkSocket,
+  { interface: name, addresses, mac, routes: wanted }: ExpectedWiring,
+): Iterable<string> {
   const link = readLink(pod, name)
   if (link === undefined) {
     yield `there is no interface ${name} in the pod`
@@ -56,9 +62,9 @@ function* checkInside(pod: NetlinkSocket, { interface: name, addresses, mac }: E
     if (!found.some(entry => entry.address === address && entry.prefixLength === BITS[family])) {
       yield `${name} does not have the address ${hostPrefix(address)} in the pod`
     }
-    const dst = prefix(family === 4 ? '0.0.0.0/0' : '::/0')
-    if (!routes.some(route => route.dst === dst && route.gateway === GATEWAYS[family])) {
-      yield `the pod has no default route via ${GATEWAYS[family]}`
+    for (const dst of routesOf({ routes: wanted }, address)) {
+      if (routes.some(route => route.dst === dst && route.gateway === GATEWAYS[family])) continue
+      yield `the pod has no ${EVERYWHERE.includes(dst) ? 'default route' : `route to ${dst}`} via ${GATEWAYS[family]}`
     }
   }
 }

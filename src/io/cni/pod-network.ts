@@ -4,7 +4,7 @@ import { statSync } from 'node:fs'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { GATEWAY4, GATEWAY6, HOST_MAC, POD_ROUTE_PROTOCOL } from '../../core/base/register.ts'
 import { type Addr, addr, BITS, type Family, familyOf } from '../../core/net/addr.ts'
-import { hostPrefix, prefix } from '../../core/net/prefix.ts'
+import { EVERYWHERE, hostPrefix, type Prefix, prefixBase, prefixFamily, prefixLength } from '../../core/net/prefix.ts'
 import { IFA_F } from '../../core/netlink/address.ts'
 import type { Link } from '../../core/netlink/link.ts'
 import { NUD } from '../../core/netlink/neighbour.ts'
@@ -30,6 +30,8 @@ export type PodWiring = {
   readonly owner: string
   /** At most one of a family. */
   readonly addresses: readonly Addr[]
+  /** What it reaches over its interface, through the node; everything without. */
+  readonly routes?: readonly Prefix[] | undefined
   readonly mtu?: number | undefined
   /** Of the pod's end; the kernel's choice without. */
   readonly mac?: string | undefined
@@ -75,6 +77,10 @@ const HOST_SETTINGS: Readonly<Record<Family, (name: string) => readonly (readonl
 
 const familiesOf = (addresses: readonly Addr[]): Family[] => [...new Set(addresses.map(familyOf))]
 
+/** The pod's own routes that go with an address. */
+export const routesOf = ({ routes = EVERYWHERE }: Pick<PodWiring, 'routes'>, address: Addr): Prefix[] =>
+  routes.filter(dst => prefixFamily(dst) === familyOf(address))
+
 /** The host's routes to the pod: protocol and metric as Calico's, so that either recognises the other's. */
 export const hostRoutes = (addresses: readonly Addr[], link: number): Route[] =>
   addresses.map(address => ({
@@ -117,7 +123,8 @@ export async function connectPod(wiring: PodWiring, { hostNetns }: HostNetwork =
     const { index } = ends.host
     addAddress(host, { link: index, address: GATEWAYS[6], prefixLength: 64, scope: SCOPE_LINK, flags: IFA_F.NODAD })
   }
-  for (const address of wiring.addresses) addInPod(pod, { address, link: ends.pod.index })
+  for (const address of wiring.addresses)
+    addInPod(pod, { address, link: ends.pod.index, routes: routesOf(wiring, address) })
   const { mac = '', mtu } = ends.pod
   for (const address of wiring.addresses) {
     // Usable at once, confirmed by the kernel when used: the pod's end may not listen to solicitations yet.
@@ -199,8 +206,11 @@ function areLocal(socket: NetlinkSocket, addresses: readonly Addr[]): boolean {
   return addresses.every(address => routes.some(({ type, dst }) => type === 'local' && dst === hostPrefix(address)))
 }
 
-/** An address with the way out of its family. */
-function addInPod(pod: NetlinkSocket, { address, link }: { readonly address: Addr; readonly link: number }): void {
+/** An address with the ways out of its family. */
+function addInPod(
+  pod: NetlinkSocket,
+  { address, link, routes }: { readonly address: Addr; readonly link: number; readonly routes: readonly Prefix[] },
+): void {
   const family = familyOf(address)
   const gateway = GATEWAYS[family]
   const base = { type: 'unicast', table: TABLE_MAIN, protocol: POD_ROUTE_PROTOCOL, link } as const
@@ -209,7 +219,7 @@ function addInPod(pod: NetlinkSocket, { address, link }: { readonly address: Add
   // route to the gateway's address, and the first solicitation may come before the host's end listens to it.
   writeNeighbour(pod, { kind: 'neighbour', link, address: gateway, mac: HOST_MAC, state: NUD.PERMANENT })
   if (family === 4) addRoute(pod, { ...base, dst: hostPrefix(gateway), scope: 'link' })
-  addRoute(pod, { ...base, dst: prefix(family === 4 ? '0.0.0.0/0' : '::/0'), scope: 'global', gateway })
+  for (const dst of routes) addRoute(pod, { ...base, dst, scope: 'global', gateway })
 }
 
 function removeLink(socket: NetlinkSocket, name: string): boolean {
@@ -235,6 +245,17 @@ export function readPodLink(wiring: Pick<PodWiring, 'netns' | 'interface'>): Con
   const link = readLink(pod, wiring.interface)
   return link && { mac: link.mac ?? '', mtu: link.mtu }
 }
+
+/** The addresses that the host's end leads to, if it has this owner: what an ADD that is repeated finds. */
+export function addressesOf(hostInterface: string, owner: string, { hostNetns }: HostNetwork = {}): Addr[] {
+  using host = new NetlinkSocket(NETLINK.ROUTE, hostNetns)
+  const link = readLink(host, hostInterface)
+  if (link?.alias !== owner) return []
+  const routes = readRoutes(host, { table: TABLE_MAIN }).filter(route => route.link === link.index)
+  return routes.flatMap(({ dst }) => (isHost(dst) ? [prefixBase(dst)] : []))
+}
+
+const isHost = (dst: Prefix): boolean => prefixLength(dst) === BITS[prefixFamily(dst)]
 
 /** Who the host's end belongs to: '' if nobody wrote that down, undefined if there is no such interface. */
 export function ownerOf(hostInterface: string, { hostNetns }: HostNetwork = {}): string | undefined {
