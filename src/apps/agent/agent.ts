@@ -189,6 +189,7 @@ export class Agent {
         blocksOf: () => ipam.blocksOf(options.node),
         log,
         logFile: path.join(folder, 'bird.log'),
+        usePodCidr: options.settings.usePodCidr,
       })
     }
   }

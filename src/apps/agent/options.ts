@@ -64,7 +64,8 @@ Usage: agent [options]
   --listen HOST:PORT   serve /liveness, /readiness and /metrics over TCP too
 
 Environment, as Calico's: NODENAME, DATASTORE_TYPE=kubernetes, IP, IP6, IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD,
-AUTODETECT_POLL_INTERVAL, AS, CALICO_IPV4POOL_CIDR and the others of pools, NO_DEFAULT_POOLS; and FELIX_LOGPREFIX=... and so on
+AUTODETECT_POLL_INTERVAL, AS, CALICO_IPV4POOL_CIDR and the others of pools, NO_DEFAULT_POOLS,
+USE_POD_CIDR (host-local IPAM with usePodCIDR); and FELIX_LOGPREFIX=... and so on
 for each parameter of FelixConfiguration that has an effect: it goes before the file, and both before what is stored.
 
 Example: agent --node node-a --run /run/gingham --log /var/log/gingham/agent.log

@@ -27,6 +27,7 @@ export class Routing {
   readonly #blocksOf: () => Promise<OwnBlocks>
   readonly #log: Logger
   readonly #logFile: string
+  readonly #usePodCidr: boolean
   #snapshot: Snapshot | undefined
   #running = false
   #again = false
@@ -40,12 +41,14 @@ export class Routing {
     blocksOf: () => Promise<OwnBlocks>
     log: Logger
     logFile: string
+    usePodCidr?: boolean
   }) {
     this.#node = options.node
     this.#bird = options.bird
     this.#blocksOf = options.blocksOf
     this.#log = options.log
     this.#logFile = options.logFile
+    this.#usePodCidr = options.usePodCidr ?? false
   }
 
   /** What could not be put into the configuration, or why BIRD refused it. */
@@ -91,7 +94,13 @@ export class Routing {
   async #apply(): Promise<void> {
     if (!this.#snapshot) return
     const { own: blocks, borrowed } = await this.#blocksOf()
-    const routes = { node: this.#node, blocks, borrowed: borrowed.map(hostPrefix), logFile: this.#logFile }
+    const routes = {
+      node: this.#node,
+      blocks,
+      borrowed: borrowed.map(hostPrefix),
+      usePodCidr: this.#usePodCidr,
+      logFile: this.#logFile,
+    }
     const wanted = birdConfigOf(this.#snapshot, routes)
     if (!wanted) {
       this.#problems = [`Node ${this.#node} has no BGP address (spec.bgp): no routes are exchanged`]

@@ -3,7 +3,7 @@
 import { sha1Hex } from '../base/hash.ts'
 import type { Problem } from '../base/problem.ts'
 import { type Addr, fromNumber } from '../net/addr.ts'
-import type { Prefix } from '../net/prefix.ts'
+import { type Prefix, parsePrefix } from '../net/prefix.ts'
 import { type IPPool, ofKind, type Snapshot } from '../resources/resource.ts'
 import { BIRD_DEFAULTS, type BirdConfig } from './config.ts'
 import { peersOf, type SecretLookup } from './peers.ts'
@@ -15,6 +15,8 @@ export type NodeRoutes = {
   readonly blocks: readonly Prefix[]
   /** Full-length prefixes of this node's pods out of blocks of other nodes. */
   readonly borrowed: readonly Prefix[]
+  /** Whether the node's networks (`podCIDRs`) are its blocks, too: those of host-local IPAM (USE_POD_CIDR). */
+  readonly usePodCidr?: boolean
   readonly logFile?: string
   readonly secret?: SecretLookup
 }
@@ -25,6 +27,11 @@ function isProgrammed({ spec }: IPPool, settings: BgpSettings): boolean {
   if (spec.vxlanMode !== 'Never') return false
   const mode = settings.programClusterRoutes ?? 'EnabledNoEncapOnly'
   return mode === 'Enabled' || mode === (spec.ipipMode === 'Never' ? 'EnabledNoEncapOnly' : 'EnabledIPIPOnly')
+}
+
+const networksOf = (snapshot: Snapshot, name: string): Prefix[] => {
+  const node = [...ofKind(snapshot, 'Node')].find(({ metadata }) => metadata.name === name)
+  return (node?.status.podCIDRs ?? []).flatMap(cidr => parsePrefix(cidr) ?? [])
 }
 
 /** A node without IPv4 still needs a 32-bit id that no other node has: the first digits of a hash of its name. */
@@ -50,7 +57,7 @@ export function birdConfigOf(
     strictBind: settings.bindMode === 'NodeIP',
     ...(routes.logFile === undefined ? {} : { log: { file: routes.logFile, level } }),
     peers,
-    blocks: routes.blocks,
+    blocks: routes.usePodCidr ? [...routes.blocks, ...networksOf(snapshot, routes.node)] : routes.blocks,
     borrowed: routes.borrowed,
     pools: cidrs(pool => !pool.spec.disableBGPExport),
     notExported: cidrs(pool => pool.spec.disableBGPExport === true),

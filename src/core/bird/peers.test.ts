@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { Prefix } from '../net/prefix.ts'
 import { decodeResource, type Resource, type Snapshot, snapshotOf } from '../resources/resource.ts'
 import { birdConfigOf } from './node-config.ts'
 import { peersOf } from './peers.ts'
@@ -211,6 +212,14 @@ describe('the BIRD configuration of a node', () => {
     const six = node('six', { bgp: { ipv6Address: 'fd00::6' } })
     const { config } = birdConfigOf(lab(six), { node: 'six', blocks: [], borrowed: [] })!
     assert.match(config.routerId, /^\d+\.\d+\.\d+\.\d+$/)
+  })
+  it('has the networks of the node for blocks too, where pods have addresses of theirs', () => {
+    const six = node('six', { bgp: { ipv6Address: 'fd00::6' } })
+    const snapshot = lab({ ...six, status: { podCIDRs: ['10.244.1.0/24', 'fd00:244::/64'] } } as Resource)
+    const blocks = (usePodCidr: boolean) =>
+      birdConfigOf(snapshot, { node: 'six', blocks: ['fd01::/122' as Prefix], borrowed: [], usePodCidr })!.config.blocks
+    assert.deepEqual(blocks(false), ['fd01::/122'])
+    assert.deepEqual(blocks(true), ['fd01::/122', '10.244.1.0/24', 'fd00:244::/64'])
   })
   it('is none for a node that speaks no BGP', () => {
     assert.equal(birdConfigOf(lab(), { node: 'silent', blocks: [], borrowed: [] }), undefined)

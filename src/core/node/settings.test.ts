@@ -32,6 +32,10 @@ describe('parseNodeSettings', () => {
     const cidr = settings({ IP_AUTODETECTION_METHOD: 'cidr=10.0.0.0/8' }).addresses[4]
     assert.deepEqual(cidr, { kind: 'detect', method: { kind: 'cidr', cidrs: ['10.0.0.0/8'] } })
     assert.equal(settings({ AUTODETECT_POLL_INTERVAL: '2m' }).pollSeconds, 120)
+    assert.deepEqual(
+      [settings({}), settings({ USE_POD_CIDR: 'true' })].map(s => s.usePodCidr),
+      [false, true],
+    )
   })
 
   it('makes the first pools that Calico would make of the same words', () => {

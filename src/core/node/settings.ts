@@ -18,6 +18,8 @@ export type NodeSettings = {
   readonly asNumber: string | undefined
   /** Between two looks at the node's addresses. */
   readonly pollSeconds: number
+  /** Whether pods have addresses of the node's own networks (host-local IPAM): other nodes are told these. */
+  readonly usePodCidr: boolean
   /** Pools for a cluster that has none; undefined leaves it to the default. */
   readonly pools: readonly FirstPool[] | undefined
 }
@@ -89,6 +91,7 @@ export function parseNodeSettings(env: Environment, defaults: NodeDefaults): Res
     addresses: { 4: setting(4), 6: setting(6) },
     asNumber: env.AS || undefined,
     pollSeconds: pollSeconds ?? POLL_SECONDS,
+    usePodCidr: isTrue(env.USE_POD_CIDR ?? 'false'),
     pools: isTrue(env.NO_DEFAULT_POOLS ?? '') ? [] : pools.length > 0 ? pools : undefined,
   }
   return problems.length > 0 ? failed(...problems) : ok(settings)
