@@ -42,6 +42,17 @@ describe('CNI plugin: failures', () => {
     await cluster.added({ pod: 'a', netns: pod.path, config: { policy_setup_timeout_seconds: 1 } })
   })
 
+  it('gives no network while a readiness gate does not answer, and then STATUS says not ready', async t => {
+    const cluster = await Cluster.make(t)
+    await cluster.pod('a')
+    const config = { cniVersion: '1.1.0', readiness_gates: ['http://127.0.0.1:1/readiness'] }
+    const { ok, json } = await cluster.call('ADD', { pod: 'a', netns: freshNetns(t).path, config })
+    assert.deepEqual([ok, json.code], [false, 11])
+    assert.match(json.msg, /the readiness gate http:\/\/127\.0\.0\.1:1\/readiness is not open/)
+    assert.equal((await cluster.call('STATUS', { config })).json.code, 50)
+    await clean(cluster)
+  })
+
   it('undoes the addresses when the namespace is not there or its interface name is taken', async t => {
     const cluster = await Cluster.make(t)
     await cluster.pod('a')

@@ -87,7 +87,7 @@ describe('CNI plugin', () => {
     const cluster = await Cluster.make(t)
     const pod = freshNetns(t)
     await cluster.pod('a', { 'cni.projectcalico.org/hwAddr': '02:00:5e:10:00:01' })
-    const config = { mtu: 1400, container_settings: { allow_ip_forwarding: true } }
+    const config = { mtu: 1400, num_queues: 3, container_settings: { allow_ip_forwarding: true } }
     const result = await cluster.added({ pod: 'a', netns: pod.path, config })
     const [four, six] = addressesIn(result)
     const name = hostEnd('a')
@@ -95,6 +95,14 @@ describe('CNI plugin', () => {
     assert.deepEqual(
       [link.address, link.mtu, link.operstate, link.linkinfo.info_kind],
       ['ee:ee:ee:ee:ee:ee', 1400, 'UP', 'veth'],
+    )
+    const [inner] = JSON.parse(runIn(pod.name, 'ip', '-j', '-d', 'link', 'show', 'eth0'))
+    assert.deepEqual(
+      [link, inner].map(end => [end.num_tx_queues, end.num_rx_queues]),
+      [
+        [3, 3],
+        [3, 3],
+      ],
     )
     const settings = {
       [`net/ipv4/conf/${name}/route_localnet`]: '1',

@@ -116,6 +116,7 @@ describe('a node that starts', () => {
     node.changed(new Map([['IPPool//default-ipv4-ippool' as Parameters<typeof resources.has>[0], pool]]), [])
     assert.equal(node.mtu, 1350)
     assert.equal(readFileSync(join(folder, 'mtu'), 'utf8'), '1350')
+    assert.equal(start({}, { resources }).node.mtu, 1350, 'the next agent has it before it has looked')
   })
 
   it('tells the cluster once that pods have a network, trying again until it is told', async () => {

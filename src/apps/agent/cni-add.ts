@@ -73,6 +73,7 @@ async function build(
     addresses,
     routes: config.routes,
     mtu: config.mtu ?? deps.mtu?.(),
+    queues: config.queues,
     mac: workload.wishes.mac,
     spoofs: workload.wishes.spoofs,
     allowForwarding: config.allowForwarding,

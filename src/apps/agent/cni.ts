@@ -17,6 +17,7 @@ import { type AddressSource, poolSource } from './cni-addresses.ts'
 import { check } from './cni-check.ts'
 import { containerWorkload } from './cni-container.ts'
 import { type CniDeps, requireReady, stepError, type Workload } from './cni-deps.ts'
+import { requireGates } from './cni-gates.ts'
 import { askAboutNetwork, hostLocalSource } from './cni-host-local.ts'
 import { KeyedLock } from './cni-lock.ts'
 import { podWorkload } from './cni-pod.ts'
@@ -77,6 +78,7 @@ export class CniService {
         return ''
       case 'ADD':
         this.#checkNode(request)
+        await requireGates(request.config, this.#deps)
         return this.#lock.run(lockKey(goneOf(request)), async () => {
           const [findWorkload, source] = [() => this.#workload(request), this.#source(request)]
           const result = await add(this.#deps, request, { findWorkload, source })
@@ -108,6 +110,7 @@ export class CniService {
   async #status(request: NetworkRequest): Promise<void> {
     try {
       this.#checkNode(request)
+      await requireGates(request.config, this.#deps)
       await requireReady(this.#deps)
       await askAboutNetwork(this.#deps, request)
     } catch (error) {

@@ -1,7 +1,7 @@
 // What an agent does for its node besides policy and routes: the node's addresses in the datastore, found anew every so
 // often; the first pools; its name and the size of pods' packets in files; and, once it is ready, the word that pods have a
 // network here. All of it is tried until it succeeds, and none of it holds the rest up.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Problem, Result } from '../../core/base/problem.ts'
@@ -69,9 +69,19 @@ export class NodeStart {
     return this.#problems
   }
 
-  /** Of pods' interfaces, as last calculated. */
+  /** Of pods' interfaces, as last calculated: by this agent, or by one before it. */
   get mtu(): number | undefined {
-    return this.#mtu
+    return this.#mtu ?? this.#storedMtu()
+  }
+
+  #storedMtu(): number | undefined {
+    const { folder } = this.#options
+    if (folder === undefined) return undefined
+    try {
+      return Number.parseInt(readFileSync(join(folder, 'mtu'), 'utf8'), 10) || undefined
+    } catch {
+      return undefined
+    }
   }
 
   start(): void {

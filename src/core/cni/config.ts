@@ -39,6 +39,10 @@ const ipam = z.looseObject({
   routes: z.array(z.looseObject({ dst: net() })).default([]),
 })
 
+const gate = leaf(z.string(), value =>
+  /^https?:$/.test(URL.parse(value)?.protocol ?? '') ? ok(value) : mistake('is not an http or https URL'),
+)
+
 const dns = z.looseObject({
   nameservers: z.array(z.string()).optional(),
   domain: z.string().optional(),
@@ -56,6 +60,11 @@ const schema = z.looseObject({
   mtu: z.int().min(0).max(65535).default(0),
   num_queues: z.int().min(1).max(4096).default(1),
   nodename: text(),
+  /** Read only if it is named: an agent that serves knows its node. */
+  nodename_file: text(),
+  nodename_file_optional: z.boolean().default(false),
+  require_mtu_file: z.boolean().default(false),
+  readiness_gates: z.array(gate).default([]),
   ipam: ipam.prefault({}),
   policy: z.looseObject({ type: text() }).prefault({}),
   kubernetes: z.looseObject({ node_name: text() }).prefault({}),
@@ -83,6 +92,12 @@ export type NetworkConfig = {
   readonly queues: number
   /** Which node the configuration was written for, if it says so. */
   readonly node: string | undefined
+  /** A file that names the node; undefined if the configuration has the name itself. */
+  readonly nodeFile: { readonly path: string; readonly optional: boolean } | undefined
+  /** Whether a pod whose MTU nobody knows has to wait. */
+  readonly requiresMtu: boolean
+  /** URLs that must answer before a pod gets a network. */
+  readonly gates: readonly string[]
   /** Who gives the addresses: our own IPAM, or the reference plugin. */
   readonly ipam: 'calico-ipam' | typeof HOST_LOCAL
   readonly families: readonly Family[]
@@ -107,13 +122,18 @@ export function decodeConfig(document: unknown): Result<NetworkConfig> {
   const config = parsed.data
   const assigns: Readonly<Record<Family, boolean>> = { 4: config.ipam.assign_ipv4, 6: config.ipam.assign_ipv6 }
   const families = FAMILIES.filter(family => assigns[family])
+  const node = config.nodename ?? config.kubernetes.node_name
+  const path = config.nodename_file
   const own = config.ipam.type === HOST_LOCAL ? config.ipam.routes.map(({ dst }) => prefix(dst)) : []
   const withDefaults = own.length === 0 || config.include_default_routes
   return ok({
     name: config.name,
     mtu: config.mtu || undefined,
     queues: config.num_queues,
-    node: config.nodename ?? config.kubernetes.node_name,
+    node,
+    nodeFile: node === undefined && path !== undefined ? { path, optional: config.nodename_file_optional } : undefined,
+    requiresMtu: config.require_mtu_file,
+    gates: config.readiness_gates,
     ipam: config.ipam.type,
     families,
     pools: { 4: config.ipam.ipv4_pools, 6: config.ipam.ipv6_pools },

@@ -57,6 +57,7 @@ describe('a CNI request', () => {
     ['no name', {}, { name: undefined }, CNI_ERROR.INVALID_CONFIG, /name is required/],
     ['a bad name', {}, { name: 'a/b' }, CNI_ERROR.INVALID_CONFIG, /name is not a network name/],
     ['another IPAM', {}, { ipam: { type: 'dhcp' } }, 7, /ipam.type must be one of calico-ipam, host-local/],
+    ['a bad gate', {}, { readiness_gates: ['localhost:1'] }, 7, /readiness_gates\[0\] is not an http or https URL/],
     ['a bad route', {}, { ipam: { type: 'host-local', routes: [{ dst: 'x' }] } }, 7, /ipam.routes\[0\].dst is neither/],
     ['a bad MTU', {}, { mtu: '1400' }, CNI_ERROR.INVALID_CONFIG, /mtu must be/],
     [

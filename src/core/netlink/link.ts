@@ -51,6 +51,8 @@ export type LinkSpec = {
   /** An open descriptor of the network namespace to put it into. */
   readonly netnsFd?: number | undefined
   readonly txQueueLength?: number | undefined
+  /** Queues in each direction, for a new link. */
+  readonly queues?: number | undefined
 }
 
 export type NewLink = LinkSpec & { readonly name: string } & (
@@ -90,6 +92,8 @@ const LINK = attributes({
   info: [18, INFO],
   alias: [20, text],
   netnsFd: [28, u32],
+  txQueues: [31, u32],
+  rxQueues: [32, u32],
   linkNetns: [37, u32],
 })
 /** IFLA_EXT_MASK with RTEXT_FILTER_SKIP_STATS: the counters are not sent. */
@@ -113,6 +117,8 @@ function putLinkHeader(w: Writer, index: number, spec: LinkSpec): void {
     txQueueLength: spec.txQueueLength,
     alias: spec.alias,
     netnsFd: spec.netnsFd,
+    txQueues: spec.queues,
+    rxQueues: spec.queues,
   })
 }
 

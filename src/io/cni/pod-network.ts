@@ -33,6 +33,8 @@ export type PodWiring = {
   /** What it reaches over its interface, through the node; everything without. */
   readonly routes?: readonly Prefix[] | undefined
   readonly mtu?: number | undefined
+  /** Of both ends, in each direction; the kernel makes as many as there are processors without. */
+  readonly queues?: number | undefined
   /** Of the pod's end; the kernel's choice without. */
   readonly mac?: string | undefined
   /** Whether the pod may forward packets (container_settings.allow_ip_forwarding). */
@@ -158,7 +160,7 @@ type Sockets = { readonly host: NetlinkSocket; readonly pod: NetlinkSocket }
 
 /** Both ends, still down. The pod's end never exists outside of its namespace, where its name could be taken. */
 function createPair(wiring: PodWiring, { host, pod }: Sockets): { readonly host: Link; readonly pod: Link } {
-  const { hostInterface: name, mtu } = wiring
+  const { hostInterface: name, mtu, queues } = wiring
   const fd = open(wiring.netns)
   try {
     createLink(host, {
@@ -166,7 +168,8 @@ function createPair(wiring: PodWiring, { host, pod }: Sockets): { readonly host:
       name,
       mac: HOST_MAC,
       mtu,
-      peer: { name: wiring.interface, netnsFd: fd, mtu, mac: wiring.mac },
+      queues,
+      peer: { name: wiring.interface, netnsFd: fd, mtu, queues, mac: wiring.mac },
     })
   } finally {
     close(fd)
