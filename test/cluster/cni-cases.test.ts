@@ -152,6 +152,29 @@ describe('CNI plugin: wishes', () => {
     assert.deepEqual(await cluster.held('c-c'), ['10.9.0.77', 'fd00:10::77'])
   })
 
+  it('gives no reserved address, except to a pod that asks for just that one', async t => {
+    const cluster = await Cluster.make(t)
+    const reservedCIDRs = ['192.168.0.0/17', '192.168.128.0/18', 'fd00:10::/113', 'fd00:10::8000']
+    const metadata = { name: 'r' }
+    await cluster.resources.create(
+      resource({ kind: 'IPReservation', apiVersion: 'projectcalico.org/v3', metadata, spec: { reservedCIDRs } }),
+    )
+    await cluster.pod('a')
+    const given = addressesIn(await cluster.added({ pod: 'a', netns: freshNetns(t).path, container: 'ca' }))
+    assert.match(given.join(' '), /^192\.168\.(19[2-9]|2\d\d)\.\d+ fd00:10::[89a-f][0-9a-f]{3}$/)
+    await cluster.pod('b', { 'cni.projectcalico.org/ipAddrs': '["192.168.1.7"]' })
+    const asked = await cluster.added({ pod: 'b', netns: freshNetns(t).path, container: 'cb' })
+    assert.deepEqual(addressesIn(asked), ['192.168.1.7'])
+    const all = { reservedCIDRs: ['0.0.0.0/0', '::/0'] }
+    await cluster.resources.apply(
+      resource({ kind: 'IPReservation', apiVersion: 'projectcalico.org/v3', metadata, spec: all }),
+    )
+    await cluster.pod('c')
+    const none = await cluster.call('ADD', { pod: 'c', netns: freshNetns(t).path, container: 'cc' })
+    assert.match(none.json.msg, /cannot allocate addresses for pod default\/c/)
+    assert.equal((await cluster.held('ca')).length, 2, 'who has one keeps it')
+  })
+
   it('gives a container that is no pod an endpoint of its own', async t => {
     const cluster = await Cluster.make(t)
     const pod = freshNetns(t)

@@ -4,15 +4,25 @@
 import { IpamError } from '../../core/ipam/plan.ts'
 import type { IPPoolLike } from '../../core/ipam/pools.ts'
 import { type Addr, FAMILIES, familyOf } from '../../core/net/addr.ts'
+import type { Prefix } from '../../core/net/prefix.ts'
+import { reservedIn } from '../../core/resources/kinds/ip-reservation.ts'
+import type { ResourceOf } from '../../core/resources/resource.ts'
 import { matches } from '../../core/selector/match.ts'
 import { selector } from '../../core/selector/parse.ts'
 import { readHandleAddresses } from '../../io/cni/handles.ts'
 import { ahead, type CniDeps, isNotFound, step, type Workload } from './cni-deps.ts'
 
-async function readPools({ resources, log }: CniDeps): Promise<IPPoolLike[]> {
-  const { items, undecodable } = await resources.list('IPPool')
-  for (const { key, problems } of undecodable) log.warn({ key, problems }, 'an IP pool is not valid and is passed over')
-  return items.map(({ metadata, spec }) => ({ name: metadata.name, ...spec }))
+async function readValid<K extends 'IPPool' | 'IPReservation'>(
+  { resources, log }: CniDeps,
+  kind: K,
+): Promise<readonly ResourceOf<K>[]> {
+  const { items, undecodable } = await resources.list(kind)
+  for (const { key, problems } of undecodable) log.warn({ key, problems }, `an ${kind} is not valid and is passed over`)
+  return items
+}
+
+async function readPools(deps: CniDeps): Promise<IPPoolLike[]> {
+  return (await readValid(deps, 'IPPool')).map(({ metadata, spec }) => ({ name: metadata.name, ...spec }))
 }
 
 async function nodeLabels({ resources, node }: CniDeps): Promise<Readonly<Record<string, string>>> {
@@ -28,11 +38,17 @@ async function nodeLabels({ resources, node }: CniDeps): Promise<Readonly<Record
 type Surroundings = {
   readonly pools: readonly IPPoolLike[]
   readonly nodeLabels: Readonly<Record<string, string>>
+  /** Given to nobody who does not ask for just that one. */
+  readonly reserved: readonly Prefix[]
 }
 
 async function readSurroundings(deps: CniDeps): Promise<Surroundings> {
-  const [pools, labels] = await Promise.all([readPools(deps), nodeLabels(deps)])
-  return { pools, nodeLabels: labels }
+  const [pools, labels, reservations] = await Promise.all([
+    readPools(deps),
+    nodeLabels(deps),
+    readValid(deps, 'IPReservation'),
+  ])
+  return { pools, nodeLabels: labels, reserved: reservedIn(reservations) }
 }
 
 /** Whether what the container has is what it would be given: nothing more, nothing less. */
@@ -84,9 +100,9 @@ async function giveAddresses(
 ): Promise<readonly Addr[]> {
   const { wishes, attributes, namespaceLabels } = workload
   const assign = async (isNewHandle: boolean): Promise<readonly Addr[]> => {
-    const { pools, nodeLabels: labels } = await surroundings
+    const { pools, nodeLabels: labels, reserved } = await surroundings
     const { v4, v6 } = await ipam.autoAssign({
-      ...{ node, handle, isNewHandle, attributes, pools },
+      ...{ node, handle, isNewHandle, attributes, pools, reserved },
       num4: wishes.families.includes(4) ? 1 : 0,
       num6: wishes.families.includes(6) ? 1 : 0,
       requested4: wishes.pools[4],

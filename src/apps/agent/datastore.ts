@@ -31,7 +31,7 @@ const RETRY_MS = 1000
  */
 const CACHED = [
   ...[ALL_BLOCKS, ownersPrefix('host')],
-  ...(['IPAMConfiguration', 'IPPool', 'ClusterInformation', 'Namespace', 'Node'] as const).map(kind =>
+  ...(['IPAMConfiguration', 'IPPool', 'IPReservation', 'ClusterInformation', 'Namespace', 'Node'] as const).map(kind =>
     storePrefix(kind),
   ),
 ]

@@ -401,6 +401,31 @@ test('ipam show', async () => {
   assert.match((await gingham(['ipam', 'show', '--show-configuration'])).out, /\| StrictAffinity +\| false \|/)
 })
 
+test('IP reservations: apply, get, what ipam show counts, delete', async () => {
+  const { gingham, store } = shell()
+  const head = 'apiVersion: projectcalico.org/v3\nkind:'
+  const pool = `${head} IPPool\nmetadata: {name: p}\nspec: {cidr: 10.20.0.0/26}\n`
+  const reservation = `${head} IPReservation\nmetadata: {name: r}\nspec: {reservedCIDRs: [10.20.0.0/29, 10.20.0.9]}\n`
+  assert.match(
+    (await gingham(['apply', '-f', '-'], `${pool}---\n${reservation}`)).err,
+    /IP reservation 'r' created\. Pods get no address of 10\.20\.0\.0\/29 and 10\.20\.0\.9 unless they ask for just that one/,
+  )
+  assert.ok(await store.get('/calico/resources/v3/projectcalico.org/ipreservations/r'))
+  for (const name of ['ipreservation', 'ipreservations', 'reservation', 'reservations']) {
+    assert.equal((await gingham(['get', name])).out, 'NAME   \nr      \n\n', name)
+  }
+  assert.equal(
+    (await gingham(['get', 'ipreservation', '-o', 'wide'])).out,
+    'NAME   CIDRS                    \nr      10.20.0.0/29,10.20.0.9   \n\n',
+  )
+  assert.match(
+    (await gingham(['ipam', 'show'])).out,
+    /\| IP Pool +\| 10\.20\.0\.0\/26 \| +64 \| +0 \(0%\) \| +9 \(14%\) \| +55 \(86%\) \|/,
+  )
+  assert.match((await gingham(['delete', 'ipreservation', 'r'])).err, /IP reservation 'r' deleted/)
+  assert.match((await gingham(['ipam', 'show'])).out, /\| +0 \(0%\) \| 64 \(100%\) \|/)
+})
+
 test('version and help', async () => {
   const { gingham } = shell()
   assert.equal((await gingham(['version', '--client'])).out, 'Client Version:    v1.2.3\n')

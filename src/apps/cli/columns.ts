@@ -108,6 +108,7 @@ const TABLES: { readonly [K in Kind]: Tables<K> } = {
       ASSIGNMENTMODE: p => p.spec.assignmentMode,
     },
   },
+  IPReservation: { ps: NAME, wide: { NAME: name, CIDRS: r => joined(r.spec.reservedCIDRs) } },
   IPAMConfiguration: {
     ps: {
       NAME: name,

@@ -1,8 +1,10 @@
 // ipam show: how full the pools and blocks are, who holds an address, who borrows, and the settings; calicoctl's tables.
 import { addressAt, type Block, ordinalOf } from '../../core/ipam/block.ts'
-import { BITS, parseAddr } from '../../core/net/addr.ts'
-import { prefixBase, prefixCovers, prefixFamily, prefixLength } from '../../core/net/prefix.ts'
-import { find, type IPAMConfiguration, type IPPool, ofKind } from '../../core/resources/resource.ts'
+import { type Counts, utilisation } from '../../core/ipam/utilisation.ts'
+import { parseAddr } from '../../core/net/addr.ts'
+import { prefixBase, prefixFamily } from '../../core/net/prefix.ts'
+import { reservedIn } from '../../core/resources/kinds/ip-reservation.ts'
+import { find, type IPAMConfiguration, ofKind, type Snapshot } from '../../core/resources/resource.ts'
 import type { Client } from './client.ts'
 import { framed } from './table.ts'
 import { CommandError, type Terminal } from './terminal.ts'
@@ -23,23 +25,19 @@ export function fiveDigits(n: number): string {
 
 const share = (part: number, total: number): string => `${fiveDigits(part)} (${((100 * part) / total).toFixed(0)}%)`
 
-const used = (block: Block): number => block.allocations.filter(index => index !== null).length
-
-function usageRow(grouping: string, cidr: string, { total, inUse }: { total: number; inUse: number }): string[] {
-  return [grouping, cidr, fiveDigits(total), share(inUse, total), share(0, total), share(total - inUse, total)]
+function usageRow(grouping: string, cidr: string, { capacity, inUse, reserved, free }: Counts): string[] {
+  const shares = [inUse, reserved, free].map(part => share(part, capacity))
+  return [grouping, cidr, fiveDigits(capacity), ...shares]
 }
 
-/** The usage table; nothing reserves addresses, so that column is zero. */
-export function printUsage(pools: readonly IPPool[], blocks: readonly Block[], showBlocks: boolean): string {
-  const rows = pools.flatMap(({ spec: { cidr } }) => {
-    const inside = blocks.filter(block => prefixCovers(cidr, block.cidr))
-    const inUse = inside.reduce((sum, block) => sum + used(block), 0)
-    const total = 2 ** (BITS[prefixFamily(cidr)] - prefixLength(cidr))
-    const ofBlocks = inside.map(block =>
-      usageRow('Block', block.cidr, { total: block.allocations.length, inUse: used(block) }),
-    )
-    return [usageRow('IP Pool', cidr, { total, inUse }), ...(showBlocks ? ofBlocks : [])]
-  })
+/** The usage table: pools, with what is reserved of them, and their blocks if these are wanted. */
+export function printUsage(resources: Snapshot, blocks: readonly Block[], showBlocks: boolean): string {
+  const pools = [...ofKind(resources, 'IPPool')].map(({ metadata, spec }) => ({ name: metadata.name, ...spec }))
+  const uses = utilisation(pools, blocks, reservedIn(ofKind(resources, 'IPReservation')))
+  const rows = uses.flatMap(use => [
+    usageRow('IP Pool', use.cidr, use),
+    ...(showBlocks ? use.blocks.map(block => usageRow('Block', block.cidr, block)) : []),
+  ])
   return framed(['GROUPING', 'CIDR', 'IPS TOTAL', 'IPS IN USE', 'IPS RESERVED', 'IPS FREE'], rows, [2, 3, 4, 5])
 }
 
@@ -106,6 +104,6 @@ export async function ipamShow(
         ? printBorrowed(blocks)
         : options.showConfiguration
           ? printConfiguration(find(resources, 'IPAMConfiguration', { name: 'default' }))
-          : printUsage([...ofKind(resources, 'IPPool')], blocks, options.showBlocks)
+          : printUsage(resources, blocks, options.showBlocks)
   terminal.out(text)
 }

@@ -23,6 +23,7 @@ const WRITE_ORDER: readonly Kind[] = [
   'ClusterInformation',
   'Tier',
   'IPPool',
+  'IPReservation',
   'IPAMConfiguration',
   'BGPConfiguration',
   'FelixConfiguration',

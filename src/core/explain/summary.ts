@@ -40,6 +40,7 @@ const NOUNS: Readonly<Record<Kind, string>> = {
   GlobalNetworkSet: 'Global network set',
   Profile: 'Profile',
   IPPool: 'IP pool',
+  IPReservation: 'IP reservation',
   IPAMConfiguration: 'IPAM configuration',
   Node: 'Node',
   WorkloadEndpoint: 'Workload endpoint',
@@ -109,6 +110,8 @@ function describe(resource: Resource, snapshot: Snapshot | undefined): string {
       return describeNets(resource.spec.nets ?? [])
     case 'IPPool':
       return describePool(resource)
+    case 'IPReservation':
+      return describeReserved(resource.spec.reservedCIDRs ?? [])
     case 'KubernetesNetworkPolicy':
     case 'KubernetesClusterNetworkPolicy':
       return describeKubernetes(resource)
@@ -254,11 +257,17 @@ function describeTier({ spec }: Tier): string {
   return `${place}; what its policies select and no rule decides ${rest}.`
 }
 
-function describeNets(nets: readonly string[]): string {
-  if (nets.length === 0) return 'It holds no networks yet.'
+const describeNets = (nets: readonly string[]): string =>
+  nets.length === 0 ? 'It holds no networks yet.' : `It holds ${plural(nets.length, 'network')}: ${firstOf(nets)}.`
+
+const describeReserved = (cidrs: readonly string[]): string =>
+  cidrs.length === 0
+    ? 'It reserves nothing yet.'
+    : `Pods get no address of ${firstOf(cidrs)} unless they ask for just that one; those in use stay.`
+
+function firstOf(nets: readonly string[]): string {
   const shown = nets.slice(0, 3)
-  const more = nets.length > shown.length ? [`${nets.length - shown.length} more`] : []
-  return `It holds ${plural(nets.length, 'network')}: ${list([...shown, ...more])}.`
+  return list([...shown, ...(nets.length > shown.length ? [`${nets.length - shown.length} more`] : [])])
 }
 
 function describeSlice({ metadata, endpoints, ports }: EndpointSlice): string {

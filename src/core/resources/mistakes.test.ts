@@ -233,6 +233,10 @@ const ANSWERS: readonly (readonly [line: string, ...answers: string[]])[] = [
   ],
   ['IPPool {name: a} {}', 'spec.cidr: is required'],
   [
+    'IPReservation {name: a} {reservedCIDRs: [10.0.0.7, 10.0.0.0/33]}',
+    'spec.reservedCIDRs[1]: is neither a CIDR nor an IP address (the length is 0 to 32)',
+  ],
+  [
     'IPPool {name: a} {cidr: 10.0.0.0/28}',
     'spec.cidr: is smaller than one block of the pool (/26) (a larger CIDR, or blockSize: 28)',
   ],

@@ -11,6 +11,7 @@ import { clusterInformation, ipamConfiguration } from './kinds/configuration.ts'
 import { felixConfiguration } from './kinds/felix-configuration.ts'
 import { hostEndpoint } from './kinds/host-endpoint.ts'
 import { ipPool } from './kinds/ip-pool.ts'
+import { ipReservation } from './kinds/ip-reservation.ts'
 import { namespace, pod, serviceAccount } from './kinds/kubernetes.ts'
 import { kubernetesNetworkPolicy } from './kinds/kubernetes-policy.ts'
 import { globalNetworkPolicy, networkPolicy } from './kinds/network-policy.ts'
@@ -35,6 +36,7 @@ const DEFINITIONS = {
   GlobalNetworkSet: globalNetworkSet,
   Profile: profile,
   IPPool: ipPool,
+  IPReservation: ipReservation,
   IPAMConfiguration: ipamConfiguration,
   Node: node,
   WorkloadEndpoint: workloadEndpoint,
@@ -66,6 +68,7 @@ export type NetworkSet = ResourceOf<'NetworkSet'>
 export type GlobalNetworkSet = ResourceOf<'GlobalNetworkSet'>
 export type Profile = ResourceOf<'Profile'>
 export type IPPool = ResourceOf<'IPPool'>
+export type IPReservation = ResourceOf<'IPReservation'>
 export type IPAMConfiguration = ResourceOf<'IPAMConfiguration'>
 export type Node = ResourceOf<'Node'>
 export type WorkloadEndpoint = ResourceOf<'WorkloadEndpoint'>
@@ -155,7 +158,7 @@ export const snapshotOf = (resources: Iterable<Resource>): Snapshot =>
 /** Kinds that are known by name only: a near name would mislead whoever asks for one of them. */
 const NOT_YET: readonly string[] = [
   ...['BGPFilter'],
-  ...['IPReservation', 'KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
+  ...['KubeControllersConfiguration', 'CalicoNodeStatus', 'IPAMBlock', 'IPAMHandle', 'BlockAffinity'],
   ...['Endpoints', 'Secret', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'],
 ]
 
