@@ -8,8 +8,10 @@ import path from 'node:path'
 import { describe, it } from 'node:test'
 import { Metrics } from '../../src/apps/agent/metrics.ts'
 import { serve } from '../../src/apps/agent/server.ts'
+import { addr } from '../../src/core/net/addr.ts'
 import { keyOf } from '../../src/core/resources/resource.ts'
 import { readHandleAddresses } from '../../src/io/cni/handles.ts'
+import { flushAddresses } from '../../src/io/kernel/conntrack.ts'
 import { freshNetns } from '../kernel/netns.ts'
 import { addressesIn, Cluster, connects, NETWORK, resource } from './cni-node.ts'
 
@@ -150,6 +152,28 @@ describe('CNI plugin: wishes', () => {
     const taken = await cluster.call('ADD', { pod: 'e', netns: pod.path, container: 'c-e' })
     assert.match(taken.json.msg, /10\.9\.0\.77 is already assigned/)
     assert.deepEqual(await cluster.held('c-c'), ['10.9.0.77', 'fd00:10::77'])
+  })
+
+  it('takes addresses that the pod names past IPAM, where the network allows that', async t => {
+    const cluster = await Cluster.make(t)
+    const [a, b] = [freshNetns(t), freshNetns(t)]
+    await cluster.pod('a', { 'cni.projectcalico.org/ipAddrsNoIpam': '["172.20.1.7","fd00:20::7"]' })
+    await cluster.pod('b')
+    const options = { pod: 'a', netns: a.path, container: 'ca' }
+    const refused = await cluster.call('ADD', options)
+    assert.match(refused.json.msg, /ipAddrsNoIpam is not enabled in the network configuration/)
+    const config = { feature_control: { ip_addrs_no_ipam: true } }
+    const result = await cluster.added({ ...options, config })
+    assert.deepEqual(addressesIn(result), ['172.20.1.7', 'fd00:20::7'])
+    assert.deepEqual(await cluster.held('ca'), [])
+    await cluster.added({ pod: 'b', netns: b.path, container: 'cb' })
+    assert.ok(await connects(b, a, '172.20.1.7', 80))
+    assert.deepEqual(await cluster.added({ ...options, config }), result, 'the same again')
+    const withResult = { ...options, config: { ...config, prevResult: result } }
+    assert.equal((await cluster.call('CHECK', withResult)).body, '')
+    assert.ok((await cluster.call('DEL', withResult)).ok)
+    assert.equal(await flushAddresses([addr('172.20.1.7')], cluster.node.path), 0, 'no connection is remembered')
+    assert.equal(cluster.links().length, 2, 'b’s link stays')
   })
 
   it('gives no reserved address, except to a pod that asks for just that one', async t => {

@@ -39,7 +39,10 @@ export async function add(
   const undo: Undo[] = []
   try {
     undo.push({ what: 'the allocation of addresses', run: source.release })
-    const addresses = await step(`cannot allocate addresses for ${workload.title}`, () => give(workload))
+    const { withoutIpam, addresses: own } = workload.wishes
+    const addresses = withoutIpam
+      ? own
+      : await step(`cannot allocate addresses for ${workload.title}`, () => give(workload))
     return await build(deps, request, { workload, addresses, undo })
   } catch (error) {
     for (const { what, run } of undo.reverse()) {

@@ -3,7 +3,7 @@
 import { CNI_ERROR, CniError, problemsError } from '../../core/cni/error.ts'
 import { ANY_NETWORK, asksForNodeNetworks, HOST_LOCAL, hostLocalConfig } from '../../core/cni/host-local.ts'
 import type { Attachment, CniRequest } from '../../core/cni/request.ts'
-import { addressesOn, addressOf, decodeResult } from '../../core/cni/result.ts'
+import { addressOf, decodeResult } from '../../core/cni/result.ts'
 import { type Addr, FAMILIES, familyOf } from '../../core/net/addr.ts'
 import { runDelegate } from '../../io/cni/delegate.ts'
 import { addressesOf } from '../../io/cni/pod-network.ts'
@@ -55,7 +55,6 @@ const networksFor = async (deps: CniDeps, { config }: Asked): Promise<readonly s
 export function hostLocalSource(deps: CniDeps, request: OfContainer, handle: string): AddressSource {
   // It goes by the container alone.
   const release = () => ask(request, 'DEL', { networks: ANY_NETWORK })
-  const { prevResult, attachment, version } = request
   return {
     begin: () => async workload => {
       const { wishes, hostInterface } = workload
@@ -63,11 +62,11 @@ export function hostLocalSource(deps: CniDeps, request: OfContainer, handle: str
       const requested = wishes.addresses.length > 0 ? wishes.addresses : addressesOf(hostInterface, handle, deps)
       // It refuses a container that has addresses already, which an ADD that nobody finished may have left.
       await release()
-      return addressesIn(await ask(request, 'ADD', { networks, requested }), version)
+      return addressesIn(await ask(request, 'ADD', { networks, requested }), request.version)
     },
     release,
-    held: async () =>
-      prevResult ? addressesOn(prevResult, { name: attachment.ifName, sandbox: attachment.netns }) : [],
+    // It tells nobody what it has given.
+    held: async () => [],
     faults: async () => {
       try {
         await ask(request, 'CHECK', { networks: await networksFor(deps, request) })

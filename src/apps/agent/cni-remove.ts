@@ -5,6 +5,7 @@ import { CNI_ERROR, CniError } from '../../core/cni/error.ts'
 import { containerOf, handleOf } from '../../core/cni/handle.ts'
 import { CONTAINER_ID } from '../../core/cni/pod-wishes.ts'
 import type { NetworkRequest } from '../../core/cni/request.ts'
+import type { Addr } from '../../core/net/addr.ts'
 import { disconnectPod, isUnfinished, ownedInterfaces, ownerOf } from '../../io/cni/pod-network.ts'
 import { flushAddresses } from '../../io/kernel/conntrack.ts'
 import { type AddressSource, poolSource } from './cni-addresses.ts'
@@ -12,10 +13,16 @@ import { containerInterface, withdrawContainer } from './cni-container.ts'
 import { type CniDeps, type PodName, requireReady, step, stepError } from './cni-deps.ts'
 import { findPod, podInterface, withdrawPod } from './cni-pod.ts'
 
-export type Gone = { readonly network: string; readonly containerId: string; readonly pod: PodName | undefined }
+export type Gone = {
+  readonly network: string
+  readonly containerId: string
+  readonly pod: PodName | undefined
+  /** The addresses that ADD told, as far as the runtime says them again: not all of them are somebody's to be asked for. */
+  readonly told?: readonly Addr[]
+}
 
 export async function remove(deps: CniDeps, gone: Gone, source: AddressSource): Promise<void> {
-  const { network, containerId, pod } = gone
+  const { network, containerId, pod, told = [] } = gone
   const handle = handleOf(network, containerId)
   const failures: CniError[] = []
   const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
@@ -35,7 +42,7 @@ export async function remove(deps: CniDeps, gone: Gone, source: AddressSource): 
   )
   // Before anybody else can be given them: what the kernel remembers as allowed was allowed to this container.
   await attempt(`cannot forget the connections of ${handle}`, async () => {
-    await flushAddresses(await source.held(), deps.hostNetns)
+    await flushAddresses([...new Set([...told, ...(await source.held())])], deps.hostNetns)
   })
   await attempt(`cannot release the addresses of ${handle}`, source.release)
   const last = failures.at(-1)

@@ -10,7 +10,7 @@ import {
   decodeRequest,
   type NetworkRequest,
 } from '../../core/cni/request.ts'
-import { printResult } from '../../core/cni/result.ts'
+import { addressesOn, printResult } from '../../core/cni/result.ts'
 import { type CniVersion, printVersions } from '../../core/cni/version.ts'
 import { add } from './cni-add.ts'
 import { type AddressSource, poolSource } from './cni-addresses.ts'
@@ -129,8 +129,10 @@ export class CniService {
   }
 }
 
-function goneOf({ config, attachment }: Extract<CniRequest, { attachment: unknown }>): Gone {
-  return { network: config.name, containerId: attachment.containerId, pod: attachment.args.pod }
+function goneOf({ config, attachment, prevResult }: Extract<CniRequest, { attachment: unknown }>): Gone {
+  const { containerId, ifName, netns, args } = attachment
+  const told = prevResult ? addressesOn(prevResult, { name: ifName, sandbox: netns }) : []
+  return { network: config.name, containerId, pod: args.pod, told }
 }
 
 function describe(request: CniRequest): Readonly<Record<string, string | undefined>> {

@@ -105,6 +105,8 @@ export type NetworkConfig = {
   readonly pools: Readonly<Record<Family, readonly string[]>>
   /** What the pod reaches over its interface. */
   readonly routes: readonly Prefix[]
+  /** Whether a pod may name addresses that no IPAM knows of. */
+  readonly allowsNoIpam: boolean
   readonly allowForwarding: boolean
   readonly policyTimeoutSeconds: number
   readonly dns: z.output<typeof dns>
@@ -138,6 +140,7 @@ export function decodeConfig(document: unknown): Result<NetworkConfig> {
     families,
     pools: { 4: config.ipam.ipv4_pools, 6: config.ipam.ipv6_pools },
     routes: [...new Set([...own, ...(withDefaults ? EVERYWHERE : [])])],
+    allowsNoIpam: config.feature_control.ip_addrs_no_ipam,
     allowForwarding: config.container_settings.allow_ip_forwarding,
     policyTimeoutSeconds: config.policy_setup_timeout_seconds,
     dns: config.dns,

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { addr } from '../net/addr.ts'
 import { addressAnnotations, podWishes, type WishSources } from './pod-wishes.ts'
 
-const CONFIG = { families: [4], pools: { 4: ['config-pool'], 6: [] } } as const
+const CONFIG = { families: [4], pools: { 4: ['config-pool'], 6: [] }, allowsNoIpam: false } as const
 const of = (entries: Record<string, string>) =>
   Object.fromEntries(Object.entries(entries).map(([key, value]) => [`cni.projectcalico.org/${key}`, value]))
 
@@ -12,7 +12,14 @@ function wishes(pod: Record<string, string>, namespace: Record<string, string> =
   const read = podWishes({ pod: of(pod), namespace: of(namespace), config: CONFIG, ...more })
   return read.ok ? read.value : read.problems.map(({ path, message }) => `${path} ${message}`)
 }
-const NOTHING = { families: [4], pools: { 4: ['config-pool'], 6: [] }, addresses: [], mac: undefined, spoofs: false }
+const NOTHING = {
+  families: [4],
+  pools: { 4: ['config-pool'], 6: [] },
+  addresses: [],
+  withoutIpam: false,
+  mac: undefined,
+  spoofs: false,
+}
 
 describe('what a pod asks for', () => {
   it("is the configuration's unless annotations say otherwise; the pod comes before its namespace", () => {
@@ -33,6 +40,17 @@ describe('what a pod asks for', () => {
     assert.deepEqual(wishes({ hwAddr: '02-AA-00-00-00-01' }), { ...NOTHING, mac: '02:aa:00:00:00:01' })
   })
 
+  it('may be addresses that no IPAM knows of, where the network allows that, and not beside ipAddrs', () => {
+    const config = { ...CONFIG, allowsNoIpam: true }
+    const own = { ipAddrsNoIpam: '["10.0.0.7","fd00::7"]' }
+    const asked = { ...NOTHING, addresses: ['10.0.0.7', 'fd00::7'], withoutIpam: true }
+    assert.deepEqual(wishes(own, {}, { config }), asked)
+    assert.deepEqual(wishes({}, own, { config }), NOTHING, 'a namespace has no addresses')
+    assert.match(String(wishes({ ...own, ipAddrs: '["10.0.0.7"]' }, {}, { config })), /ipAddrsNoIpam excludes ipAddrs/)
+    const two = { ipAddrsNoIpam: '["10.0.0.7","10.0.0.8"]' }
+    assert.match(String(wishes(two, {}, { config })), /ipAddrsNoIpam has more than one IPv4 address/)
+  })
+
   for (const [annotations, said] of [
     [{ ipv4pools: 'a' }, /ipv4pools is not a JSON list/],
     [{ ipv4pools: '"a"' }, /ipv4pools must be a list/],
@@ -43,7 +61,7 @@ describe('what a pod asks for', () => {
     [{ ipAddrs: '[]' }, /ipAddrs is an empty list/],
     [{ ipAddrs: '["10.0.0.1","10.0.0.2"]' }, /ipAddrs has more than one IPv4 address/],
     [{ ipAddrs: '["10.0.0.1/32"]' }, /ipAddrs\[0\] is not an IP address/],
-    [{ ipAddrsNoIpam: '["10.0.0.1"]' }, /ipAddrsNoIpam is not supported/],
+    [{ ipAddrsNoIpam: '["10.0.0.1"]' }, /ipAddrsNoIpam is not enabled in the network configuration/],
     [{ floatingIPs: '["10.0.0.1"]' }, /floatingIPs is not supported/],
     [{ hwAddr: '02:aa' }, /hwAddr is not a MAC address/],
     [{ hwAddr: '01:00:5e:00:00:01' }, /hwAddr is a multicast MAC address/],
@@ -53,12 +71,12 @@ describe('what a pod asks for', () => {
   }
 
   it('cannot be neither family', () => {
-    const config = { families: [], pools: { 4: [], 6: [] } } as const
+    const config = { ...CONFIG, families: [] }
     assert.match(String(wishes({}, {}, { config })), /ipam asks for neither IPv4 nor IPv6/)
   })
 
   it('is read from any text without a throw, all mistakes at once', () => {
-    const names = ['ipv4pools', 'ipv6pools', 'ipAddrs', 'ipFamilies', 'hwAddr']
+    const names = ['ipv4pools', 'ipv6pools', 'ipAddrs', 'ipAddrsNoIpam', 'ipFamilies', 'hwAddr']
     const text = fc.oneof(
       fc.string(),
       fc.json(),

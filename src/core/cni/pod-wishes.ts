@@ -19,6 +19,8 @@ export type PodWishes = {
   readonly pools: Readonly<Record<Family, readonly string[]>>
   /** Just these addresses, at most one of a family; empty: any. */
   readonly addresses: readonly Addr[]
+  /** They are the pod's without anybody giving them: no IPAM knows of them. */
+  readonly withoutIpam: boolean
   /** Of the container's interface. */
   readonly mac: string | undefined
   /** It may send from other addresses too (the policy table says which): the kernel's own check must let it. */
@@ -30,10 +32,12 @@ export type Annotations = Readonly<Record<string, string>> | undefined
 export type WishSources = {
   readonly pod: Annotations
   readonly namespace: Annotations
-  readonly config: Pick<NetworkConfig, 'families' | 'pools'>
+  readonly config: Pick<NetworkConfig, 'families' | 'pools' | 'allowsNoIpam'>
   /** The address that CNI_ARGS names. */
   readonly ip?: Addr | undefined
 }
+
+const NO_IPAM = 'ipAddrsNoIpam'
 
 const FAMILY_NAMES = { IPv4: 4, IPv6: 6 } as const
 
@@ -61,6 +65,9 @@ function judgeMac(text: string): Result<string> {
     return mistake('is a multicast MAC address: the first byte must be even')
   return ok(mac)
 }
+
+/** Whether the pod names its own addresses, which no IPAM knows of. */
+export const namesOwnAddresses = (pod: Annotations): boolean => (pod?.[DOMAIN + NO_IPAM]?.trim() ?? '') !== ''
 
 /** The annotations as wishes, or everything that is wrong with them. */
 export function podWishes({ pod, namespace, config, ip }: WishSources): Result<PodWishes> {
@@ -95,11 +102,22 @@ export function podWishes({ pod, namespace, config, ip }: WishSources): Result<P
     6: read('ipv6pools', poolList(6), both) ?? config.pools[6],
   }
   const wantedFamilies = read('ipFamilies', families, both) ?? config.families
-  const wantedAddresses = read('ipAddrs', addresses, [pod]) ?? (ip === undefined ? [] : [ip])
-  for (const name of ['ipAddrsNoIpam', 'floatingIPs']) {
-    if (pod?.[DOMAIN + name]?.trim())
-      problems.push({ path: DOMAIN + name, message: 'is not supported', fix: 'remove it' })
+  const ownAddresses = read(NO_IPAM, addresses, [pod])
+  const askedAddresses = read('ipAddrs', addresses, [pod])
+  const wantedAddresses = ownAddresses ?? askedAddresses ?? (ip === undefined ? [] : [ip])
+  if (ownAddresses !== undefined && !config.allowsNoIpam) {
+    const message = 'is not enabled in the network configuration'
+    problems.push({
+      path: DOMAIN + NO_IPAM,
+      message,
+      fix: 'set feature_control.ip_addrs_no_ipam: true there, or remove it',
+    })
   }
+  if (ownAddresses !== undefined && askedAddresses !== undefined) {
+    problems.push({ path: DOMAIN + NO_IPAM, message: 'excludes ipAddrs', fix: 'remove one of them' })
+  }
+  if (pod?.[`${DOMAIN}floatingIPs`]?.trim())
+    problems.push({ path: `${DOMAIN}floatingIPs`, message: 'is not supported', fix: 'remove it' })
   const macText = pod?.[`${DOMAIN}hwAddr`]
   const mac = macText ? judgeMac(macText) : undefined
   if (mac?.ok === false) problems.push(...mac.problems.map(problem => ({ ...problem, path: `${DOMAIN}hwAddr` })))
@@ -116,6 +134,7 @@ export function podWishes({ pod, namespace, config, ip }: WishSources): Result<P
     families: wantedFamilies,
     pools,
     addresses: wantedAddresses,
+    withoutIpam: ownAddresses !== undefined,
     mac: mac?.ok ? mac.value : undefined,
     spoofs: sources.length > 0,
   })

@@ -119,7 +119,7 @@ test('annotations of a pod that nobody follows', () => {
     }),
     [
       'metadata.annotations: accepted, and without effect yet: qos.projectcalico.org/ingressBandwidth',
-      'metadata.annotations: not supported yet: the pod gets no network before they are removed: cni.projectcalico.org/floatingIPs, cni.projectcalico.org/ipAddrsNoIpam',
+      'metadata.annotations: not supported yet: the pod gets no network before they are removed: cni.projectcalico.org/floatingIPs',
     ],
   )
   assert.deepEqual(pod({ 'cni.projectcalico.org/floatingIPs': ' ' }), [])

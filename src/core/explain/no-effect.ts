@@ -52,7 +52,7 @@ export const BGP_UNUSED = [
 /** How annotations of pods begin, by what becomes of a pod that has one (cni/pod-wishes.ts refuses some). */
 const POD_ANNOTATIONS: readonly (readonly [effect: string, begins: readonly string[]])[] = [
   [NOTHING, ['qos.projectcalico.org/']],
-  [NO_NETWORK, ['cni.projectcalico.org/floatingIPs', 'cni.projectcalico.org/ipAddrsNoIpam']],
+  [NO_NETWORK, ['cni.projectcalico.org/floatingIPs']],
 ]
 
 /** What is written in a resource and has no effect yet: one line for each effect, with the names. */
