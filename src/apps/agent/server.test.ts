@@ -1,6 +1,6 @@
 // Health as probes ask for it: Felix's paths and codes, with a reason where the answer is no.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -35,6 +35,7 @@ test('liveness and readiness: 204, or 503 and why', async t => {
   }
   const stop = await serve(api, { socket, address: undefined, log: { info: () => {} } as unknown as Logger })
   t.after(stop)
+  assert.equal(statSync(socket).mode & 0o777, 0o600, 'nobody but root asks for networks')
   const no = JSON.stringify({ ready: false, why })
   assert.deepEqual(await ask(socket, '/liveness'), { code: 204, body: '' })
   assert.deepEqual(await ask(socket, '/readiness'), { code: 503, body: no })

@@ -1,6 +1,6 @@
 // What the agent answers over HTTP: on its unix socket the CNI client's requests and the command line's questions, and,
 // where an address is given, health and metrics over TCP too.
-import { mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import fastify, { type FastifyInstance } from 'fastify'
 import type { Logger } from '../../io/log.ts'
@@ -73,6 +73,8 @@ export async function serve(
   mkdirSync(path.dirname(options.socket), { recursive: true })
   rmSync(options.socket, { force: true })
   await local.listen({ path: options.socket })
+  // Whoever can ask for a pod's network says where the plugins are that the agent runs.
+  chmodSync(options.socket, 0o600)
   const open = [local]
   if (options.address) {
     const [host = '127.0.0.1', port = '9091'] = options.address.split(/:(?=\d+$)/)
