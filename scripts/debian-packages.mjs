@@ -12,14 +12,16 @@ const NEEDS = [
 ]
 
 /** What tests of a node beside others' rules need besides. */
-const TEST_NEEDS = [{ name: 'iptables', there: () => findProgram('iptables') }]
+const TEST_NEEDS = [
+  { name: 'iptables', there: () => findProgram('iptables') },
+  { name: 'containernetworking-plugins', there: () => existsSync('/usr/lib/cni/portmap') },
+]
 
 /** What Kubernetes' nodes need besides; installed for their lab only. */
 const NODE_NEEDS = [
   ...TEST_NEEDS,
   { name: 'containerd', there: () => findProgram('containerd') && findProgram('ctr') },
   { name: 'runc', there: () => findProgram('runc') },
-  { name: 'containernetworking-plugins', there: () => existsSync('/usr/lib/cni/portmap') },
   { name: 'conntrack', there: () => findProgram('conntrack') },
   { name: 'ethtool', there: () => findProgram('ethtool') },
   { name: 'socat', there: () => findProgram('socat') },
