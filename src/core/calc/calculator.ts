@@ -358,7 +358,7 @@ export class Calculator {
       const member = { key, self: this.#labelled(item) }
       const guards = HOST_LEGS.filter(({ hook }) => hasHook(interfaceName, hook)).flatMap(leg => {
         const sources = this.#sources(item, governing, leg)
-        if (leg.hook !== 'host' && sources.every(s => s.staged)) return []
+        if (leg.hook !== 'host' && sources.length === 0) return []
         const group = this.#groups.join(leg, sources, member)
         addTo(joined, group, key)
         return [{ ...leg, group }]

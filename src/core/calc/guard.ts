@@ -121,7 +121,7 @@ export function hostGuardOf(
 ): HostGuard | undefined {
   const { direction, hook } = leg
   const sources = bothOf(policies, self, leg)
-  if (hook !== 'host' && sources.every(s => s.staged)) return undefined
+  if (hook !== 'host' && sources.length === 0) return undefined
   const program = (family: Family): Program => {
     const place = { direction, family }
     const resolve = (rule: Rule): ResolvedRule[] => {

@@ -124,14 +124,14 @@ class Judge {
   host(name: string, hook: HostHook, direction: Direction, packet: Packet): 'on' | 'allow' | 'deny' {
     const host = this.#endpointOf(name)
     if (!host || (hook === 'untracked' && host.spec.interfaceName === '*')) return 'on'
-    const judged = caseOf(this.#resources, packet)
-    const decision = decideDirection(this.#resources, hostMember(this.#resources, host), direction, {
-      judged,
-      hook,
-      ...this.#view,
-    })
-    // Where no tier has a policy for it, a hook other than the host's own is not there.
-    if (hook !== 'host' && !decision.trail.some(step => step.kind === 'tier')) return 'on'
+    const [judged, member] = [caseOf(this.#resources, packet), hostMember(this.#resources, host)]
+    const decide = (about: { readonly view?: View }): DirectionDecision =>
+      decideDirection(this.#resources, member, direction, { judged, hook, ...about })
+    const decision = decide(this.#view)
+    // Where no tier has a policy for it, not even a staged one, a hook other than the host's own is not there.
+    const isThere = (d: DirectionDecision): boolean => d.trail.some(step => step.kind === 'tier')
+    if (hook !== 'host' && !isThere(decision) && !isThere(decide({ view: 'staged' })) && !isThere(decide({})))
+      return 'on'
     const pass = (what: string): 'on' => {
       this.passed = what
       return 'on'
