@@ -1,7 +1,7 @@
 // What stands around policy, with real packets: a pod cannot speak with an address that is not its own, an interface that
 // nobody programmed is closed, a pod reaches its node only if that is wanted, and speaks to the world with the node's address.
 import assert from 'node:assert/strict'
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
@@ -125,6 +125,42 @@ test('a node’s own parameters of Felix go before what is stored, and a start w
   })
   assert.equal(refused.status, 2)
   assert.match(refused.stderr, /FELIX_DEFAULTENDPOINTTOHOSTACTION.*must be one of Drop, Accept, Return/)
+})
+
+test('a policy that denies leaves the connection that is there, and lets no new one begin', async () => {
+  const [from, to] = [pod('node-a'), pod('node-c')]
+  const node = (netns: string, script: string): ChildProcess =>
+    spawn('ip', ['netns', 'exec', netns, process.execPath, '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const heard = async (child: ChildProcess): Promise<string> => String((await once(child.stdout!, 'data'))[0]).trim()
+  const file = `${RUN}/deny.yaml`
+  const metadata = { name: 'deny', namespace: to.namespace }
+  const spec = { selector: 'all()', types: ['Ingress'], order: 1 }
+  writeFileSync(file, JSON.stringify({ apiVersion: 'projectcalico.org/v3', kind: 'NetworkPolicy', metadata, spec }))
+  const server = node(
+    to.netns,
+    `require('node:net').createServer(s => s.pipe(s)).listen(9998, () => console.log('up'))`,
+  )
+  const children = [server]
+  try {
+    assert.equal(await heard(server), 'up')
+    for (const family of FAMILIES) {
+      const connect = `const s = require('node:net').connect(9998, '${own(to, family)}', () => console.log('open')); s.pipe(process.stdout); process.stdin.pipe(s)`
+      const client = node(from.netns, connect)
+      children.push(client)
+      assert.equal(await heard(client), 'open')
+      await ginghamOk(RUN, 'apply', '-f', file)
+      await lab.settled()
+      await inNamespace(from.netns, async host => {
+        assert.equal(await host.connectTcp(own(to, family), 9998, MS), 'timeout', `a new one, IPv${family}`)
+      })
+      client.stdin!.write('still there')
+      assert.equal(await heard(client), 'still there', `IPv${family}`)
+      await ginghamOk(RUN, 'delete', '-f', file)
+      await lab.settled()
+    }
+  } finally {
+    for (const child of children) child.kill()
+  }
 })
 
 test('to the world a pod speaks with its node’s address, to pods with its own', async () => {
