@@ -1,9 +1,10 @@
 // What an agent keeps of a large cluster's pods: the list from an API server page by page, then memory for each pod. The server
 // is a process of its own that makes the pods up, as large as those of a real one.
 //
-//   node_modules/.bin/node --expose-gc bench/kubernetes-pods.ts [--write] [--pods N]
-
-import { fork } from 'node:child_process'
+// It runs as the image's programs do: bundled, and with the image's settings.
+//
+//   node_modules/.bin/node bench/kubernetes-pods.ts [--write] [--pods N]
+import { execFileSync, fork, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     write: { type: 'boolean', default: false },
     pods: { type: 'string', default: '50000' },
     serve: { type: 'string' },
+    bundled: { type: 'boolean', default: false },
   },
 })
 const PODS = Number(values.pods)
@@ -154,14 +156,33 @@ async function measure(folder: string): Promise<void> {
   ]
   report(
     'kubernetes-pods',
-    `## What an agent keeps of a cluster's pods\n\n\`node --expose-gc bench/kubernetes-pods.ts\`: an API server (made up, in another process) with many pods; the agent's view of them.\n\n${markdown(['', 'value'], rows)}`,
+    `## What an agent keeps of a cluster's pods\n\n\`node bench/kubernetes-pods.ts\`: an API server (made up, in another process) with many pods; the agent's view of them, bundled and with the settings of the image.\n\n${markdown(['', 'value'], rows)}`,
   )
   view!.close()
   store.close()
   child.kill()
 }
 
+/** The same again as the image would run it; gives its exit code. */
+function bundled(): number {
+  const root = join(import.meta.dirname, '..')
+  const folder = mkdtempSync(join(root, 'build/bench-'))
+  try {
+    const require =
+      "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
+    execFileSync(join(root, 'node_modules/.bin/esbuild'), [
+      ...[`bench=${fileURLToPath(import.meta.url)}`, '--bundle', '--splitting', '--platform=node', '--format=esm'],
+      ...[`--outdir=${folder}`, '--out-extension:.js=.mjs', `--banner:js=${require}`, '--log-level=warning'],
+    ])
+    const settings = ['--max-semi-space-size=8', '--expose-gc', join(folder, 'bench.mjs'), '--bundled']
+    return spawnSync(process.execPath, [...settings, ...process.argv.slice(2)], { stdio: 'inherit' }).status ?? 1
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
 if (values.serve !== undefined) serve(values.serve)
+else if (!values.bundled) process.exitCode = bundled()
 else {
   const folder = mkdtempSync(join(tmpdir(), 'gingham-bench-'))
   try {

@@ -3,7 +3,7 @@
 import { setFlagsFromString } from 'node:v8'
 
 /** The heap may grow by so much of what is in use until it is collected; V8's own rule is up to four times. */
-const FRUGAL_PERCENT = 30
+const FRUGAL_PERCENT = 20
 
 /** Memory before time, or V8's own rule again. For the whole process. */
 export const frugalHeap = (frugal: boolean): void =>
