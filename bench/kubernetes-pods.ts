@@ -122,6 +122,7 @@ function serve(folder: string): void {
 async function measure(folder: string): Promise<void> {
   await makeCertificates(folder, ['127.0.0.1'])
   const child = fork(fileURLToPath(import.meta.url), ['--serve', folder, '--pods', String(PODS)])
+  process.once('exit', () => child.kill())
   const port = await new Promise<number>(resolve => child.once('message', resolve))
   // As a pod of the cluster, which an agent is.
   writeFileSync(join(folder, 'token'), 'x')
@@ -160,7 +161,6 @@ async function measure(folder: string): Promise<void> {
   )
   view!.close()
   store.close()
-  child.kill()
 }
 
 /** The same again as the image would run it; gives its exit code. */
@@ -174,7 +174,7 @@ function bundled(): number {
       ...[`bench=${fileURLToPath(import.meta.url)}`, '--bundle', '--splitting', '--platform=node', '--format=esm'],
       ...[`--outdir=${folder}`, '--out-extension:.js=.mjs', `--banner:js=${require}`, '--log-level=warning'],
     ])
-    const settings = ['--max-semi-space-size=8', '--expose-gc', join(folder, 'bench.mjs'), '--bundled']
+    const settings = ['--max-semi-space-size=4', '--expose-gc', join(folder, 'bench.mjs'), '--bundled']
     return spawnSync(process.execPath, [...settings, ...process.argv.slice(2)], { stdio: 'inherit' }).status ?? 1
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -190,4 +190,6 @@ else {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+  // What it started would keep it.
+  process.exit()
 }

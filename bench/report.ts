@@ -3,10 +3,11 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { resolve } from 'node:path'
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const PAGE = fileURLToPath(new URL('../docs/performance.md', import.meta.url))
+/** Benchmarks are run from the root of the project; their own file may be a bundle's. */
+const ROOT = process.cwd()
+const PAGE = resolve(ROOT, 'docs/performance.md')
 
 /** The value below which this share of the samples lies. */
 export function quantile(samples: readonly number[], share: number): number {
