@@ -4,6 +4,7 @@
 
 import type { SetNode } from './lookup-set.ts'
 import type { ElementModel, SetModel, Verdict } from './model.ts'
+import type { Destination } from './nat.ts'
 import { type ChainProgram, CMP, ordered, type RuleProgram, type Step } from './program.ts'
 import { type Prim, prim } from './raw.ts'
 import type { Cls, Dim, Locate, Walk } from './space.ts'
@@ -75,8 +76,6 @@ export class KernelWalk {
   readonly #path: Hop[] = []
   #nat: Pick<KernelResult, 'nat' | 'natBy'> | undefined
   #to: Translated | undefined
-  /** Why its source is not known any more. */
-  #from: string | undefined
   #hook = ''
   #ct: number
   #early = false
@@ -214,23 +213,21 @@ export class KernelWalk {
   }
 
   #translate({ what, to }: Extract<Step, { do: 'nat' }>, natBy: ChainProgram) {
+    const known = to && this.#destination(to)
+    if (known) this.#to = known
+    else this.#nat ??= { nat: what, natBy }
+  }
+
+  /** Where a translation leads, if that is followed and known for all packets of the box. */
+  #destination({ address, port }: Destination): Translated | undefined {
     const { locate } = this.#o
-    if (!to || !locate) {
-      this.#nat ??= { nat: what, natBy }
-      this.#from = 'the source after its translation'
-      return
-    }
     const fixed = (p: Piece): Prim | undefined => {
       const [v, more] = this.#resolve(p)
       return v?.kind === 'const' && !more ? v.value : undefined
     }
-    const address = fixed(to.address)
-    const port = to.port && fixed(to.port)
-    if (address === undefined || (to.port && port === undefined)) {
-      this.#nat ??= { nat: what, natBy }
-      return
-    }
-    this.#to = { dst: locate.address(address), ...(port !== undefined && { dport: locate.port(Number(port)) }) }
+    const [dst, dport] = [fixed(address), port && fixed(port)]
+    if (!locate || dst === undefined || (port && dport === undefined)) return undefined
+    return { dst: locate.address(dst), ...(dport !== undefined && { dport: locate.port(Number(dport)) }) }
   }
 
   /** Of a connection's first packet: whether its destination was translated; undefined where that is not known. */
@@ -251,7 +248,7 @@ export class KernelWalk {
     const asked = op?.op === 'mask' ? swap4(Number(op.mask)) : ~0
     if (isTranslated === undefined || (asked & ~STATUS.known) !== 0)
       return { kind: 'opaque', what: 'ct status', size: p.size }
-    return this.#done(num((isTranslated ? STATUS.dnat : 0) | (this.#from ? STATUS.snat : 0)), p)
+    return this.#done(num((isTranslated ? STATUS.dnat : 0) | (this.#nat ? STATUS.snat : 0)), p)
   }
 
   #resolve(p: Piece): Value[] {
@@ -319,7 +316,8 @@ export class KernelWalk {
   #of(dim: Dim, key: string, get: (c: Cls) => Prim, size: number): Value {
     const given = dim === 'dst' || dim === 'dport' ? this.#to?.[dim] : undefined
     if (given) return { kind: 'const', value: get(given), size }
-    if (this.#from && (dim === 'src' || dim === 'sport')) return { kind: 'opaque', what: this.#from, size }
+    if (this.#nat && (dim === 'src' || dim === 'sport'))
+      return { kind: 'opaque', what: 'the source after its translation', size }
     const { members } = this.#w.domains[dim]
     return members.length === 1 ? { kind: 'const', value: get(members[0]!), size } : { kind: 'of', dim, key, get, size }
   }

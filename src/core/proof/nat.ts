@@ -43,10 +43,8 @@ export function readNat(expression: string, r: Registers): Nat {
   }
   const address = single(r, { min: NAT.addressMin, max: NAT.addressMax, size })
   const port = single(r, { min: NAT.portMin, max: NAT.portMax, size: 2 })
-  if (!address || port === 'several') return { what: 'translation' }
-  return address === 'several'
-    ? { what: 'translation' }
-    : { what: 'translation', to: { address, ...(port && { port }) } }
+  if (!address || address === 'several' || port === 'several') return { what: 'translation' }
+  return { what: 'translation', to: { address, ...(port && { port }) } }
 }
 
 const source = (to: string | undefined, toPorts: PortRange | 'unknown' | undefined): Nat => ({
