@@ -12,7 +12,7 @@ import { type FelixConfiguration, type HostEndpoint, ofKind, type Snapshot } fro
 import { caseOf, decideDirection } from './decide.ts'
 import type { DirectionDecision, Verdict } from './decision.ts'
 import { endpointAt, hostMember, selecting } from './members.ts'
-import type { View } from './order.ts'
+import { VIEWS, type View } from './order.ts'
 
 /** Where a packet meets a node. */
 export type NodeWay = {
@@ -130,8 +130,7 @@ class Judge {
     const decision = decide(this.#view)
     // Where no tier has a policy for it, not even a staged one, a hook other than the host's own is not there.
     const isThere = (d: DirectionDecision): boolean => d.trail.some(step => step.kind === 'tier')
-    if (hook !== 'host' && !isThere(decision) && !isThere(decide({ view: 'staged' })) && !isThere(decide({})))
-      return 'on'
+    if (hook !== 'host' && !VIEWS.some(view => isThere(decide({ view })))) return 'on'
     const pass = (what: string): 'on' => {
       this.passed = what
       return 'on'

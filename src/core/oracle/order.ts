@@ -52,7 +52,8 @@ export const isKubernetes = (resource: Resource): resource is KubernetesPolicy =
   resource.kind === 'KubernetesClusterNetworkPolicy'
 
 /** `staged`: what would be if the staged policies were enforced, each in the place of the one of its name. */
-export type View = 'enforced' | 'staged'
+export const VIEWS = ['enforced', 'staged'] as const
+export type View = (typeof VIEWS)[number]
 
 function allPolicies(resources: Snapshot, view: View = 'enforced'): Policy[] {
   const enforced: Policy[] = [
