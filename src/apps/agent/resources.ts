@@ -1,5 +1,6 @@
 // The agent's view of the datastore: all resources as they are now, with pods and namespaces turned into endpoints and
-// profiles (pods elsewhere are not kept besides), handed on with what changed. Nothing is handed on before everything was listed once.
+// profiles (pods elsewhere are not kept besides), handed on with what changed. Nothing is handed on before everything was
+// listed once.
 
 import type { Change } from '../../core/base/change.ts'
 import { joinPath, type Problem } from '../../core/base/problem.ts'

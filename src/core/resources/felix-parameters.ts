@@ -14,17 +14,13 @@ export const LOCAL_SETTINGS = '(local)'
 const PREFIX = 'FELIX_'
 /** The word for what is not set; of failsafe ports, for no ports. */
 const NONE = 'none'
+const FAILSAFES: readonly Field[] = ['failsafeInboundHostPorts', 'failsafeOutboundHostPorts']
 /** Those with a bad value Felix does not start with; of all others it takes the default. */
 const FATAL: readonly Field[] = [
-  ...([
-    'interfacePrefix',
-    'defaultEndpointToHostAction',
-    'nftablesFilterDenyAction',
-    'iptablesFilterDenyAction',
-  ] as const),
-  ...(['failsafeInboundHostPorts', 'failsafeOutboundHostPorts'] as const),
+  ...(['interfacePrefix', 'defaultEndpointToHostAction'] as const),
+  ...(['nftablesFilterDenyAction', 'iptablesFilterDenyAction'] as const),
+  ...FAILSAFES,
 ]
-const FAILSAFES: readonly string[] = ['failsafeInboundHostPorts', 'failsafeOutboundHostPorts']
 
 export type FelixParameters = {
   /** Undefined if nothing with an effect is set. */
@@ -37,25 +33,34 @@ export type FelixParameters = {
 
 type Given = { readonly place: string; readonly text: string }
 
+/** What the section `global` of the file sets, by names in lower case; lines that cannot be read are told. */
+function readFile(file: string, warnings: Problem[]): Map<string, Given> {
+  const given = new Map<string, Given>()
+  let section = ''
+  for (const [index, raw] of file.split(/\r?\n/).entries()) {
+    const line = raw.trim()
+    const place = `felix.cfg line ${index + 1}`
+    if (line === '' || /^[#;]/.test(line)) continue
+    const header = /^\[(.*)\]$/.exec(line)
+    if (header) {
+      section = header[1]!.trim().toLowerCase()
+      continue
+    }
+    const [, name, text = ''] = /^([^=:]+?)\s*[=:]\s*(.*)$/.exec(line) ?? []
+    if (name === undefined)
+      warnings.push({ path: place, message: `cannot be read: ${line}`, fix: 'write Name = value' })
+    else if (section === 'global') given.set(name.toLowerCase(), { place: `${place}, ${name}`, text })
+  }
+  return given
+}
+
 /** `env`: of the process. `file`: the text of felix.cfg, if there is one. `used`: the fields that have an effect. */
 export function felixParameters(
   { env, file = '' }: { env: Readonly<Record<string, string | undefined>>; file?: string },
   used: readonly Field[],
 ): FelixParameters {
-  const given = new Map<string, Given>()
   const warnings: Problem[] = []
-  file.split(/\r?\n/).reduce((section, raw, index) => {
-    const line = raw.trim()
-    const place = `felix.cfg line ${index + 1}`
-    if (line === '' || /^[#;]/.test(line)) return section
-    const header = /^\[(.*)\]$/.exec(line)
-    if (header) return header[1]!.trim().toLowerCase()
-    const found = /^([^=:]+?)\s*[=:]\s*(.*)$/.exec(line)
-    if (!found) warnings.push({ path: place, message: `cannot be read: ${line}`, fix: 'write Name = value' })
-    else if (section === 'global')
-      given.set(found[1]!.toLowerCase(), { place: `${place}, ${found[1]}`, text: found[2]! })
-    return section
-  }, '')
+  const given = readFile(file, warnings)
   for (const [name, text] of Object.entries(env))
     if (text !== undefined && name.toUpperCase().startsWith(PREFIX))
       given.set(name.slice(PREFIX.length).toLowerCase(), { place: name, text: text.trim() })
