@@ -4,7 +4,7 @@
 // It runs as the image's programs do: bundled, and with the image's settings.
 //
 //   node_modules/.bin/node bench/kubernetes-pods.ts [--write] [--pods N]
-import { execFileSync, fork, spawnSync } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import pino from 'pino'
 import { ResourceView } from '../src/apps/agent/resources.ts'
+import { bundle, NODE_FLAGS } from '../src/apps/image/programs.ts'
 import { makeCertificates } from '../src/apps/lab/kubernetes/certificates.ts'
 import { openKubernetes } from '../src/io/store/open-kubernetes.ts'
 import { decimals, markdown, report, whole } from './report.ts'
@@ -168,14 +169,9 @@ function bundled(): number {
   const root = join(import.meta.dirname, '..')
   const folder = mkdtempSync(join(root, 'build/bench-'))
   try {
-    const require =
-      "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
-    execFileSync(join(root, 'node_modules/.bin/esbuild'), [
-      ...[`bench=${fileURLToPath(import.meta.url)}`, '--bundle', '--splitting', '--platform=node', '--format=esm'],
-      ...[`--outdir=${folder}`, '--out-extension:.js=.mjs', `--banner:js=${require}`, '--log-level=warning'],
-    ])
-    const settings = ['--max-semi-space-size=4', '--expose-gc', join(folder, 'bench.mjs'), '--bundled']
-    return spawnSync(process.execPath, [...settings, ...process.argv.slice(2)], { stdio: 'inherit' }).status ?? 1
+    bundle(root, { bench: fileURLToPath(import.meta.url) }, folder)
+    const args = [...NODE_FLAGS, '--expose-gc', join(folder, 'bench.js'), '--bundled', ...process.argv.slice(2)]
+    return spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

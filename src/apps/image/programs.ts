@@ -25,8 +25,12 @@ export const BUNDLES: Readonly<Record<string, string>> = {
 /** Packages in the older module format ask for others by `require`, which such a module does not have by itself. */
 const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
 
-function bundle(root: string, folder: string): void {
-  const entries = Object.entries(BUNDLES).map(([name, module]) => `${name}=${module}`)
+/** What Node is told in the image: memory for what is new, in MB for each of three parts. V8's own choice of 16 costs an agent 30 MB and saves it no time. */
+export const NODE_FLAGS = ['--max-semi-space-size=4']
+
+/** Modules as programs `NAME.js` in a folder, with what they share beside them. */
+export function bundle(root: string, modules: Readonly<Record<string, string>>, folder: string): void {
+  const entries = Object.entries(modules).map(([name, module]) => `${name}=${module}`)
   const flags = [
     '--bundle',
     '--splitting',
@@ -54,7 +58,7 @@ const text = (path: string, content: string): TarEntry => ({
 export function programEntries(root: string): TarEntry[] {
   const folder = mkdtempSync(join(tmpdir(), 'gingham-bundle-'))
   try {
-    bundle(root, folder)
+    bundle(root, BUNDLES, folder)
     return [
       text(`${HOME}/package.json`, '{ "type": "module" }\n'),
       ...readdirSync(folder)
