@@ -2,19 +2,15 @@
 // the middle of an ADD, a DEL or the writing of a policy. After each, when nothing happens any more, every verdict is probed with
 // real packets, and IPAM is held against the pods. The seed is new every time and printed; `GINGHAM_SOAK_SEED` repeats it.
 import { setTimeout as delay } from 'node:timers/promises'
-import { CLUSTER_COMPONENTS } from '../../src/apps/lab/kubernetes/cluster.ts'
-import { missingComponents } from '../../src/apps/lab/kubernetes/components.ts'
-import { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
+import type { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
 import { difference } from '../../src/apps/lab/matrix.ts'
 import { NODES } from '../../src/apps/lab/plan.ts'
 import { observeAndJudge, Prober } from '../../src/apps/lab/probing.ts'
-import { RunFolder } from '../../src/apps/lab/run-folder.ts'
-import { paintFor, Steps } from '../../src/apps/lab/terminal.ts'
-import type { ApiClient } from '../../src/io/kubernetes/api-client.ts'
 import { KubernetesStore } from '../../src/io/store/kubernetes/store.ts'
 import { Flights } from '../support/cni-flights.ts'
 import { dice, pick } from '../support/dice.ts'
 import { Churn } from '../support/kubernetes-churn.ts'
+import { onLab, runRound, steps } from '../support/kubernetes-round.ts'
 
 const ROUNDS = Number(process.env.GINGHAM_SOAK_ROUNDS ?? 100)
 const milliseconds = Number(process.env.GINGHAM_SOAK_SECONDS ?? 1800) * 1000
@@ -41,26 +37,16 @@ const PATIENCE_MS = 5000
 /** An ADD takes some twenty milliseconds: the blow falls on any part of it. */
 const SPREAD_MS = 12
 
-const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
-const RUN = '/var/lib/gingham-kills'
 const PREFIX = 'gkills'
 
 /** How to kill the victim of a round, made ready so that nothing comes in between, and how to have it back. */
 type Blow = { readonly strike: () => void; readonly revive: () => Promise<unknown> }
 
-async function agentProcess(lab: KubernetesLab, client: ApiClient, node: string): Promise<number> {
-  const query = { labelSelector: 'app.kubernetes.io/name=gingham', fieldSelector: `spec.nodeName=${node}` }
-  const { items } = JSON.parse(await client.request('GET', '/api/v1/namespaces/kube-system/pods', { query }))
-  const agent = lab.processes(node, items[0].metadata.uid).find(({ command }) => command.includes('/agent.js'))
-  if (agent === undefined) throw new Error(`there is no agent on ${node}`)
-  return agent.pid
-}
-
-async function blow(lab: KubernetesLab, client: ApiClient, victim: Kind['victim'], node: string): Promise<Blow> {
+async function blow(lab: KubernetesLab, victim: Kind['victim'], node: string): Promise<Blow> {
   const { control, nodes } = lab.cluster
   switch (victim) {
     case 'agent': {
-      const pid = await agentProcess(lab, client, node)
+      const pid = await lab.agentProcess(node)
       // Its kubelet starts it again.
       return { strike: () => process.kill(pid, 'SIGKILL'), revive: async () => {} }
     }
@@ -137,77 +123,52 @@ async function probe(lab: KubernetesLab): Promise<{ readonly probes: number; rea
   }
 }
 
-async function main(): Promise<number> {
-  const missing = missingComponents(CLUSTER_COMPONENTS)
-  if (missing.length > 0) {
-    console.log(`kubernetes-kills: NOT RUN: ${missing.join(', ')} not built (npm run kubernetes:build)`)
-    return 0
-  }
-  const folder = await RunFolder.claim(RUN, PREFIX, pid => steps.say(`cleaning up after a dead lab (process ${pid})`))
-  const options = { run: RUN, prefix: PREFIX, proxy: 'nftables', once: true, kubernetes: true } as const
-  const lab = new KubernetesLab(folder, options, steps)
+async function round(lab: KubernetesLab): Promise<number> {
   const totals = { rounds: 0, inTheMiddle: 0, probes: 0, faults: 0, leakedUntilCollected: 0 }
   const byKind = new Map<string, [rounds: number, inTheMiddle: number]>()
-  try {
-    await lab.start()
-    const client = await lab.cluster.control.client()
-    const churn = new Churn(lab, client, d)
-    await churn.begin(PODS_PER_NODE)
+  const client = await lab.cluster.control.client()
+  const churn = new Churn(lab, client, d)
+  await churn.begin(PODS_PER_NODE)
+  await churn.quiet()
+  await lab.routed()
+  const flights = await Flights.open(lab, new KubernetesStore(await lab.cluster.control.client()))
+  const end = performance.now() + milliseconds
+  for (let i = 0; i < ROUNDS && performance.now() < end; i++) {
+    const began = performance.now()
+    const { victim, moment } = KINDS[i % KINDS.length]!
+    const node = pick(d, NODES).name
+    const { strike, revive } = await blow(lab, victim, node)
+    const nodes = victim === 'API server' ? NODES.map(({ name }) => name) : [node]
+    const hit =
+      moment === 'policy'
+        ? (await strikeAtPolicy(churn, strike)) && ['policy']
+        : await strikeAtRequest({ churn, flights }, { strike, moment, node, nodes })
+    await revive()
+    await churn.reconcile()
     await churn.quiet()
-    await lab.routed()
-    const flights = await Flights.open(lab, new KubernetesStore(await lab.cluster.control.client()))
-    const end = performance.now() + milliseconds
-    for (let i = 0; i < ROUNDS && performance.now() < end; i++) {
-      const began = performance.now()
-      const { victim, moment } = KINDS[i % KINDS.length]!
-      const node = pick(d, NODES).name
-      const { strike, revive } = await blow(lab, client, victim, node)
-      const nodes = victim === 'API server' ? NODES.map(({ name }) => name) : [node]
-      const hit =
-        moment === 'policy'
-          ? (await strikeAtPolicy(churn, strike)) && ['policy']
-          : await strikeAtRequest({ churn, flights }, { strike, moment, node, nodes })
-      await revive()
-      await churn.reconcile()
-      await churn.quiet()
-      const findings = await churn.judge()
-      const probed = await probe(lab)
-      const faults = [...findings.faults, ...probed.faults]
-      const middle = hit !== false && hit.length > 0
-      const name = `${victim}, ${moment}`
-      const [rounds, inTheMiddle] = byKind.get(name) ?? [0, 0]
-      byKind.set(name, [rounds + 1, inTheMiddle + Number(middle)])
-      totals.rounds++
-      totals.inTheMiddle += Number(middle)
-      totals.probes += probed.probes
-      totals.faults += faults.length
-      totals.leakedUntilCollected += findings.leaked
-      const seconds = ((performance.now() - began) / 1000).toFixed(1)
-      const what = middle ? `in the middle of ${hit.join(', ')}` : 'in the middle of nothing'
-      steps.say(
-        `${i + 1}: ${victim} on ${node}, ${what}; ${probed.probes} probes, ${faults.length} faults, ${seconds} s`,
-      )
-      if (findings.leaked > 0) steps.say(`   ${findings.leaked} addresses were collected`)
-      for (const fault of faults.slice(0, 20)) steps.say(`   FAULT: ${fault}`)
-    }
-    flights.close()
-    console.log(
-      `kubernetes-kills, seed ${seed}: ${JSON.stringify({ ...totals, pods: churn.made, edits: churn.edits })}`,
-    )
-    for (const [name, [rounds, inTheMiddle]] of byKind)
-      console.log(`kubernetes-kills: ${name}: ${rounds} rounds, ${inTheMiddle} in the middle`)
-    return totals.faults === 0 ? 0 : 1
-  } finally {
-    await Promise.allSettled([lab.stop()])
-    await folder.cleanUp()
+    const findings = await churn.judge()
+    const probed = await probe(lab)
+    const faults = [...findings.faults, ...probed.faults]
+    const middle = hit !== false && hit.length > 0
+    const name = `${victim}, ${moment}`
+    const [rounds, inTheMiddle] = byKind.get(name) ?? [0, 0]
+    byKind.set(name, [rounds + 1, inTheMiddle + Number(middle)])
+    totals.rounds++
+    totals.inTheMiddle += Number(middle)
+    totals.probes += probed.probes
+    totals.faults += faults.length
+    totals.leakedUntilCollected += findings.leaked
+    const seconds = ((performance.now() - began) / 1000).toFixed(1)
+    const what = middle ? `in the middle of ${hit.join(', ')}` : 'in the middle of nothing'
+    steps.say(`${i + 1}: ${victim} on ${node}, ${what}; ${probed.probes} probes, ${faults.length} faults, ${seconds} s`)
+    if (findings.leaked > 0) steps.say(`   ${findings.leaked} addresses were collected`)
+    for (const fault of faults.slice(0, 20)) steps.say(`   FAULT: ${fault}`)
   }
+  flights.close()
+  console.log(`kubernetes-kills, seed ${seed}: ${JSON.stringify({ ...totals, pods: churn.made, edits: churn.edits })}`)
+  for (const [name, [rounds, inTheMiddle]] of byKind)
+    console.log(`kubernetes-kills: ${name}: ${rounds} rounds, ${inTheMiddle} in the middle`)
+  return totals.faults
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(128))
-try {
-  process.exitCode = await main()
-} catch (error) {
-  process.stderr.write(`${(error as Error).stack ?? error}\n`)
-  process.exitCode = 1
-}
-process.exit()
+await runRound('kubernetes-kills', () => onLab({ prefix: PREFIX, proxy: 'nftables' }, round))

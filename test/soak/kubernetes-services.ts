@@ -5,23 +5,18 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readText } from '../../src/apps/lab/cluster.ts'
-import { CLUSTER_COMPONENTS } from '../../src/apps/lab/kubernetes/cluster.ts'
-import { missingComponents } from '../../src/apps/lab/kubernetes/components.ts'
-import { KubernetesLab, PAUSE_IMAGE } from '../../src/apps/lab/kubernetes/lab.ts'
+import { type KubernetesLab, PAUSE_IMAGE } from '../../src/apps/lab/kubernetes/lab.ts'
 import type { ProxyMode } from '../../src/apps/lab/kubernetes/node-files.ts'
 import { NODES, names, OUTSIDE } from '../../src/apps/lab/plan.ts'
 import type { WiredPod } from '../../src/apps/lab/pods.ts'
-import { RunFolder } from '../../src/apps/lab/run-folder.ts'
-import { paintFor, Steps } from '../../src/apps/lab/terminal.ts'
 import { familyOf } from '../../src/core/net/addr.ts'
+import { onLab, runRound, steps } from '../support/kubernetes-round.ts'
 
-const RUN = '/var/lib/gingham-services'
 const PREFIX = 'gservices'
 const PORT = 8080
 const NODE_PORT = { cluster: 30080, local: 30081 } as const
 /** A denial costs the whole of it. */
 const PATIENCE_MS = 1500
-const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
 
 const pod = (name: string, node: string, labels: Record<string, string>): object => ({
   apiVersion: 'v1',
@@ -139,7 +134,7 @@ const nodeAddress = (name: string): string => NODES.find(n => n.name === name)!.
 
 async function judge(s: Services): Promise<void> {
   const [web, sticky, self] = await Promise.all(['web', 'sticky', 'self'].map(name => s.clusterIp(name)))
-  const [client, limited, other, selfAt] = ['client', 'limited', 'other', 'self'].map(name => s.address(name))
+  const [client, limited] = ['client', 'limited'].map(name => s.address(name))
   const both = (seen: string): string[] => [`web-a ${seen}`, `web-b ${seen}`]
   const TRIES = 24
 
@@ -189,7 +184,6 @@ async function judge(s: Services): Promise<void> {
   await s.apply(allowTo('self', { selector: "app == 'self'" }))
   await s.expect('hairpin, allowed', 'self', { address: self!, times: 3 }, [`self ${c}`])
   await s.expect('nobody else', 'other', { address: self!, times: 3 }, ['timeout'])
-  void [other, selfAt]
 }
 
 /** In iptables' mode the proof cannot read kube-proxy's rules: it says so, in few lines. */
@@ -213,44 +207,27 @@ async function proofs(lab: KubernetesLab, proxy: ProxyMode): Promise<string[]> {
   return faults
 }
 
-async function round(proxy: ProxyMode): Promise<number> {
-  const folder = await RunFolder.claim(RUN, PREFIX, pid => steps.say(`cleaning up after a dead lab (process ${pid})`))
-  const lab = new KubernetesLab(folder, { run: RUN, prefix: PREFIX, proxy, once: true, kubernetes: true }, steps)
-  const servers: ChildProcess[] = []
-  try {
-    await lab.start()
-    const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: OBJECTS })
-    await lab.cluster.kubectlWith(list, 'apply', '-f', '-')
-    await lab.cluster.kubectl('wait', '--for=condition=Ready', 'pod', '--all', '--timeout=60s')
-    await lab.routed()
-    await lab.settled()
-    const services = new Services(lab, await lab.readPods())
-    for (const name of ['web-a', 'web-b', 'self']) servers.push(await serve(name, services.netns(name)))
-    await judge(services)
-    services.faults.push(...(await proofs(lab, proxy)))
-    console.log(
-      `kubernetes-services, kube-proxy by ${proxy}: ${services.calls} calls, ${services.faults.length} faults`,
-    )
-    for (const fault of services.faults) console.log(`   FAULT: ${fault}`)
-    return services.faults.length
-  } finally {
-    for (const server of servers) server.kill()
-    await Promise.allSettled([lab.stop()])
-    await folder.cleanUp()
-  }
-}
+const round = (proxy: ProxyMode): Promise<number> =>
+  onLab({ prefix: PREFIX, proxy }, async lab => {
+    const servers: ChildProcess[] = []
+    try {
+      const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: OBJECTS })
+      await lab.cluster.kubectlWith(list, 'apply', '-f', '-')
+      await lab.cluster.kubectl('wait', '--for=condition=Ready', 'pod', '--all', '--timeout=60s')
+      await lab.routed()
+      await lab.settled()
+      const services = new Services(lab, await lab.readPods())
+      for (const name of ['web-a', 'web-b', 'self']) servers.push(await serve(name, services.netns(name)))
+      await judge(services)
+      services.faults.push(...(await proofs(lab, proxy)))
+      console.log(
+        `kubernetes-services, kube-proxy by ${proxy}: ${services.calls} calls, ${services.faults.length} faults`,
+      )
+      for (const fault of services.faults) console.log(`   FAULT: ${fault}`)
+      return services.faults.length
+    } finally {
+      for (const server of servers) server.kill()
+    }
+  })
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(128))
-const missing = missingComponents(CLUSTER_COMPONENTS)
-if (missing.length > 0) {
-  console.log(`kubernetes-services: NOT RUN: ${missing.join(', ')} not built (npm run kubernetes:build)`)
-  process.exit(0)
-}
-try {
-  const faults = (await round('nftables')) + (await round('iptables'))
-  process.exitCode = faults === 0 ? 0 : 1
-} catch (error) {
-  process.stderr.write(`${(error as Error).stack ?? error}\n`)
-  process.exitCode = 1
-}
-process.exit()
+await runRound('kubernetes-services', async () => (await round('nftables')) + (await round('iptables')))

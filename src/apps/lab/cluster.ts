@@ -116,6 +116,15 @@ export async function waitForAgents(
   }
 }
 
+/** Waits until the network carries the routes of pods on all nodes: each node hears of the others' blocks. */
+export async function waitUntilRouted(agents: AgentSockets): Promise<void> {
+  const others = NODES.length - 1
+  await waitForAgents(agents, 'BGP sessions are established and routes have come', ({ bgp }) => {
+    const peers = bgp?.peers ?? []
+    return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
+  })
+}
+
 /** Waits until every node's kernel enforces what the datastore holds now. */
 export async function waitUntilEnforced(store: Store, agents: AgentSockets): Promise<void> {
   const lists = await Promise.all(RESOURCE_PREFIXES.map(prefix => store.list(prefix)))

@@ -17,6 +17,7 @@ import {
   startDatastore,
   waitForAgents,
   waitUntilEnforced,
+  waitUntilRouted,
 } from './cluster.ts'
 import { example, ginghamOk, ROOT, type Said } from './commands.ts'
 import type { Probe } from './matrix.ts'
@@ -101,12 +102,7 @@ export class Lab {
     })
     await this.#steps.step('pods', () => this.#createPods())
     await this.#steps.step('routes', async () => {
-      // Each node hears of the other nodes' blocks, one of each family.
-      const others = NODES.length - 1
-      await waitForAgents(agentSockets(this.run), 'BGP sessions are established and routes have come', ({ bgp }) => {
-        const peers = bgp?.peers ?? []
-        return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
-      })
+      await waitUntilRouted(agentSockets(this.run))
       return 'BGP established in both families; the network carries the routes of the pods'
     })
   }

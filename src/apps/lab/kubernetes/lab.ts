@@ -14,7 +14,7 @@ import { KubernetesStore } from '../../../io/store/kubernetes/store.ts'
 import { readSnapshot } from '../../../io/store/resource-watch.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { processesOfPod } from '../cgroups.ts'
-import { type AgentSockets, waitForAgents, waitUntilEnforced } from '../cluster.ts'
+import { type AgentSockets, waitUntilEnforced, waitUntilRouted } from '../cluster.ts'
 import { example, ROOT } from '../commands.ts'
 import type { Probe } from '../matrix.ts'
 import type { LabOptions } from '../options.ts'
@@ -36,6 +36,12 @@ const IMAGES = ['gingham', 'gingham-pause'] as const
 const archive = (name: string): string => path.join(ROOT, 'build/image', `${name}.tar`)
 /** What a pod may run that is only there to have a network. */
 export const PAUSE_IMAGE = `localhost/gingham-pause:${VERSION}`
+
+/** How kubectl is told the agent of a node. */
+export const agentOn = (node: string): readonly string[] => [
+  ...['-n', 'kube-system', '-l', 'app.kubernetes.io/name=gingham'],
+  ...['--field-selector', `spec.nodeName=${node}`],
+]
 
 /** What a person may try next, with a shell's words for it. */
 export function kubernetesHints({ run: folder, prefix }: LabOptions): string {
@@ -140,12 +146,8 @@ export class KubernetesLab {
   }
 
   /** Waits until the network carries the routes of pods on all nodes. */
-  async routed(): Promise<void> {
-    const others = NODES.length - 1
-    await waitForAgents(this.agents, 'BGP sessions are established and routes have come', ({ bgp }) => {
-      const peers = bgp?.peers ?? []
-      return bgp?.established === peers.length && peers.length > 0 && peers.every(p => p.routes >= others)
-    })
+  routed(): Promise<void> {
+    return waitUntilRouted(this.agents)
   }
 
   /** As a person would: kubectl apply, and wait. Gives what kubectl said. */
@@ -202,6 +204,15 @@ export class KubernetesLab {
       pid,
       command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '),
     }))
+  }
+
+  /** The process of a node's agent. */
+  async agentProcess(node: string): Promise<number> {
+    const uid = await this.cluster.kubectl('get', 'pods', ...agentOn(node), '-o', 'jsonpath={.items[0].metadata.uid}')
+    // The pause process and what the agent started go on; of the agent's own container the first process is the agent.
+    const agent = this.processes(node, uid).find(({ command }) => command.includes('/agent.js'))
+    if (agent === undefined) throw new Error(`there is no agent on ${node}`)
+    return agent.pid
   }
 
   /** Where each node's agent answers, seen from the machine. */

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { example } from '../commands.ts'
 import { summarise } from '../matrix.ts'
 import type { Steps } from '../terminal.ts'
-import type { KubernetesLab } from './lab.ts'
+import { agentOn, type KubernetesLab } from './lab.ts'
 
 const POLICY = 'allow-backend-to-frontend.yaml'
 
@@ -22,28 +22,16 @@ async function allocated(lab: KubernetesLab): Promise<number> {
 }
 
 async function killAgent(lab: KubernetesLab): Promise<string> {
-  const selector = [
-    '-n',
-    'kube-system',
-    '-l',
-    'app.kubernetes.io/name=gingham',
-    '--field-selector',
-    'spec.nodeName=node-a',
-  ]
-  const uid = await lab.cluster.kubectl('get', 'pods', ...selector, '-o', 'jsonpath={.items[0].metadata.uid}')
   const restarts = () =>
     lab.cluster.kubectl(
       'get',
       'pods',
-      ...selector,
+      ...agentOn('node-a'),
       '-o',
       'jsonpath={.items[0].status.containerStatuses[0].restartCount}',
     )
   const before = Number(await restarts())
-  // The pause process and what the agent started go on; of the agent's own container the first process is the agent.
-  const agent = lab.processes('node-a', uid).find(({ command }) => command.includes('/agent.js'))
-  if (agent === undefined) throw new Error('there is no agent on node-a')
-  process.kill(agent.pid, 'SIGKILL')
+  process.kill(await lab.agentProcess('node-a'), 'SIGKILL')
   // Nobody tells the counters of node-a now; the verdicts are what counts.
   const wrong = (await lab.probe()).filter(({ expected, observed }) => expected !== observed)
   await lab.cluster.until('the agent runs again', async () => Number(await restarts()) > before)

@@ -1,0 +1,43 @@
+// A long round on the lab with a real Kubernetes: where its programs are not built the round says so and is not run; whatever
+// comes of it, or a signal, nothing of the lab is left.
+import { CLUSTER_COMPONENTS } from '../../src/apps/lab/kubernetes/cluster.ts'
+import { missingComponents } from '../../src/apps/lab/kubernetes/components.ts'
+import { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
+import type { ProxyMode } from '../../src/apps/lab/kubernetes/node-files.ts'
+import { RunFolder } from '../../src/apps/lab/run-folder.ts'
+import { paintFor, Steps } from '../../src/apps/lab/terminal.ts'
+
+export const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
+
+/** Runs `work` on a lab with this project in it; gives what it gives. */
+export async function onLab<T>(
+  { prefix, proxy }: { readonly prefix: string; readonly proxy: ProxyMode },
+  work: (lab: KubernetesLab) => Promise<T>,
+): Promise<T> {
+  const run = `/var/lib/${prefix}`
+  const folder = await RunFolder.claim(run, prefix, pid => steps.say(`cleaning up after a dead lab (process ${pid})`))
+  const lab = new KubernetesLab(folder, { run, prefix, proxy, once: true, kubernetes: true }, steps)
+  try {
+    await lab.start()
+    return await work(lab)
+  } finally {
+    await Promise.allSettled([lab.stop()])
+    await folder.cleanUp()
+  }
+}
+
+/** The whole process: `round` gives the number of faults. */
+export async function runRound(name: string, round: () => Promise<number>): Promise<never> {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(128))
+  const missing = missingComponents(CLUSTER_COMPONENTS)
+  if (missing.length > 0) {
+    console.log(`${name}: NOT RUN: ${missing.join(', ')} not built (npm run kubernetes:build)`)
+    process.exit(0)
+  }
+  try {
+    process.exit((await round()) === 0 ? 0 : 1)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).stack ?? error}\n`)
+    process.exit(1)
+  }
+}
