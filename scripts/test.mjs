@@ -40,7 +40,8 @@ await main(async () => {
   await setUp({ for: 'test' })
   const chosen = process.argv.slice(2)
   const all = chosen.length === 0
-  const failedChecks = all ? check() : 0
+  // At once, and before the tests: behind their minutes of lines that are all ok, a failed check goes unseen.
+  if (all && check() > 0) return 1
   const found = chosenFiles(all ? ['src', 'test'] : chosen)
   const missing = all ? missingComponents(KUBERNETES_PROGRAMS) : []
   const files = missing.length > 0 ? found.filter(file => !file.startsWith(KUBERNETES)) : found
@@ -67,5 +68,5 @@ await main(async () => {
       stdio: 'inherit',
     },
   )
-  return status === 0 && failedChecks === 0 ? 0 : 1
+  return status === 0 ? 0 : 1
 })

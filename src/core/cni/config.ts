@@ -39,9 +39,7 @@ const ipam = z.looseObject({
   routes: z.array(z.looseObject({ dst: net() })).default([]),
 })
 
-const gate = leaf(z.string(), value =>
-  /^https?:$/.test(URL.parse(value)?.protocol ?? '') ? ok(value) : mistake('is not an http or https URL'),
-)
+const gate = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' })
 
 const dns = z.looseObject({
   nameservers: z.array(z.string()).optional(),
