@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { Metrics } from '../../src/apps/agent/metrics.ts'
-import { ProofLoop } from '../../src/apps/agent/proof.ts'
+import { ProofLoop, type ProofOptions } from '../../src/apps/agent/proof.ts'
 import { difference } from '../../src/core/base/change.ts'
 import { derived } from '../../src/core/resources/derive.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
@@ -25,7 +25,11 @@ class Rig extends FaultyDataplane {
   #view: Snapshot = new Map()
   #revision = 0
 
-  constructor(t: TestContext) {
+  /** `hangs`: the first thread is at work for ever, as a fault in it would make it. */
+  constructor(
+    t: TestContext,
+    { hangs = false, ...patience }: Pick<ProofOptions, 'slowMs' | 'hungMs'> & { hangs?: boolean } = {},
+  ) {
     super(t)
     this.loop = new ProofLoop({
       node: 'node0',
@@ -38,8 +42,12 @@ class Rig extends FaultyDataplane {
       },
       known: () => ({ changes: [...this.#view].map(([key, value]) => ({ key, value })), interfaces: [] }),
       restartMs: [300],
+      ...patience,
       start: workerData => {
-        const worker = inNetns(this.path, () => new Worker(WORKER, { workerData }))
+        const worker =
+          hangs && this.workers.length === 0
+            ? new Worker('for (;;) {}', { eval: true })
+            : inNetns(this.path, () => new Worker(WORKER, { workerData }))
         this.workers.push(worker)
         return worker
       },
@@ -94,6 +102,17 @@ test('a thread that throws and one that ends are red, counted, and started anew 
     assert.deepEqual(rig.loop.problems, [])
   }
   assert.equal(rig.differences, 0)
+})
+
+test('a proof that takes long is told; a thread that does not answer is ended and started anew', async t => {
+  const rig = new Rig(t, { slowMs: 0, hungMs: 3000, hangs: true })
+  rig.want(STATES[0]!)
+  await rig.until('at work', () => /^a proof has been at work for \d+ s/.test(rig.loop.problems.join()))
+  await rig.until('red', () => rig.loop.status().proved === false)
+  assert.match(rig.loop.problems.join(), /not proved: the proof’s thread died \(it did not answer for 3 s\)/)
+  await rig.proved()
+  assert.equal(rig.workers.length, 2)
+  assert.equal(await rig.gauge('gingham_proof_restarts_total'), 1)
 })
 
 test('it comes after whoever waits for a packet: the thread has a lower priority', async t => {

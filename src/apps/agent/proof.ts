@@ -14,6 +14,10 @@ const PERIOD_MS = 60_000
 const SHARE = 0.1
 /** A thread that died is started anew after this; the longer the more often it died without an answer. */
 const RESTART_MS = [1000, 5000, 30_000, 60_000]
+/** A proof that takes longer than this is told: what status shows is that much older. */
+const SLOW_MS = 60_000
+/** A thread that has not answered for so long hangs: it is ended, and started anew like one that died. */
+const HUNG_MS = 15 * 60_000
 /** Problems of a sort that status shows. */
 const SHOWN = 2
 
@@ -47,6 +51,8 @@ export type ProofOptions = {
   /** How the thread is started; a worker reads the ruleset of the namespace in which it was started. */
   readonly start?: (data: ProofData) => Worker
   readonly restartMs?: readonly number[]
+  readonly slowMs?: number
+  readonly hungMs?: number
 }
 
 const startProof = (workerData: ProofData): Worker => startWorker('proof-worker', import.meta.url, { workerData })
@@ -56,6 +62,8 @@ export class ProofLoop {
   /** None while it waits to be started anew. */
   #worker: Worker | undefined
   #restartTimer: NodeJS.Timeout | undefined
+  /** Why the thread ends, if it does. */
+  #end = ''
   /** Since the last answer. */
   #deaths = 0
   /** Differences found one after the other. */
@@ -67,7 +75,9 @@ export class ProofLoop {
   #revision = -1
   #timer: NodeJS.Timeout | undefined
   #due = Number.POSITIVE_INFINITY
-  #busy = false
+  /** Since when a proof is at work, by the clock of `performance`. */
+  #askedAt: number | undefined
+  #hungTimer: NodeJS.Timeout | undefined
   #notBefore = 0
   #last: (ProofAnswer & { at: Date }) | undefined
   #stopped = false
@@ -85,12 +95,12 @@ export class ProofLoop {
     const { node, canary = false, start = startProof } = this.#options
     const worker = start({ node, canary })
     this.#worker = worker
-    let why = 'it stopped'
+    this.#end = 'it stopped'
     worker.on('message', (answer: ProofAnswer) => this.#answered(answer))
     worker.on('error', error => {
-      why = error instanceof Error ? error.message : String(error)
+      this.#end = error instanceof Error ? error.message : String(error)
     })
-    worker.on('exit', () => this.#died(why))
+    worker.on('exit', () => this.#died(this.#end))
     worker.unref()
   }
 
@@ -109,6 +119,16 @@ export class ProofLoop {
 
   /** One line each, few of them; all of it, with the packets' ways, is in the log. */
   get problems(): string[] {
+    return [...this.#slow(), ...this.#found()]
+  }
+
+  #slow(): string[] {
+    const ms = this.#askedAt === undefined ? 0 : performance.now() - this.#askedAt
+    if (ms < (this.#options.slowMs ?? SLOW_MS)) return []
+    return [`a proof has been at work for ${Math.round(ms / 1000)} s: what status says of proofs is older than that`]
+  }
+
+  #found(): string[] {
     const last = this.#last
     if (!last) return []
     if (last.error) return [`not proved: ${last.error}`]
@@ -123,6 +143,7 @@ export class ProofLoop {
     this.#stopped = true
     clearTimeout(this.#timer)
     clearTimeout(this.#restartTimer)
+    clearTimeout(this.#hungTimer)
     await this.#worker?.terminate()
   }
 
@@ -135,7 +156,7 @@ export class ProofLoop {
   #schedule(ms: number): void {
     const now = performance.now()
     const due = Math.max(now + ms, this.#notBefore)
-    if (this.#stopped || this.#busy || !this.#worker || due >= this.#due) return
+    if (this.#stopped || this.#askedAt !== undefined || !this.#worker || due >= this.#due) return
     clearTimeout(this.#timer)
     this.#due = due
     this.#timer = setTimeout(() => this.#ask(), due - now)
@@ -144,8 +165,19 @@ export class ProofLoop {
 
   #ask(): void {
     this.#due = Number.POSITIVE_INFINITY
-    this.#busy = true
+    this.#askedAt = performance.now()
     this.#post({ kind: 'prove', revision: this.#revision, writes: this.#dataplane.writes })
+    const { hungMs = HUNG_MS } = this.#options
+    this.#hungTimer = setTimeout(() => {
+      this.#end = `it did not answer for ${Math.round(hungMs / 1000)} s`
+      void this.#worker?.terminate()
+    }, hungMs)
+    this.#hungTimer.unref()
+  }
+
+  #rest(): void {
+    this.#askedAt = undefined
+    clearTimeout(this.#hungTimer)
   }
 
   /** The thread is gone, and with it its copy of the resources: not green until another one has proved. */
@@ -154,7 +186,7 @@ export class ProofLoop {
     if (this.#stopped) return
     clearTimeout(this.#timer)
     this.#due = Number.POSITIVE_INFINITY
-    this.#busy = false
+    this.#rest()
     const waits = this.#options.restartMs ?? RESTART_MS
     const wait = waits[Math.min(this.#deaths++, waits.length - 1)]!
     this.#metrics.proofRestarts.inc()
@@ -179,7 +211,7 @@ export class ProofLoop {
   }
 
   #answered(answer: ProofAnswer): void {
-    this.#busy = false
+    this.#rest()
     this.#deaths = 0
     this.#notBefore = performance.now() + answer.ms / SHARE
     if (answer.readBack) this.#dataplane.compare(answer.readBack, answer.writes)
