@@ -27,7 +27,16 @@ const NODE_NEEDS = [
   { name: 'socat', there: () => findProgram('socat') },
 ]
 
-const MORE = { kubernetes: NODE_NEEDS, test: TEST_NEEDS }
+/** What Kubernetes' own suite calls in its pods besides. */
+const SUITE_NEEDS = [
+  ...NODE_NEEDS,
+  { name: 'busybox-static', there: () => findProgram('busybox') },
+  { name: 'curl', there: () => findProgram('curl') },
+  { name: 'bind9-dnsutils', there: () => findProgram('dig') },
+  { name: 'netcat-openbsd', there: () => findProgram('nc.openbsd') },
+]
+
+const MORE = { kubernetes: NODE_NEEDS, suite: SUITE_NEEDS, test: TEST_NEEDS }
 const needsOf = purpose => [...NEEDS, ...(MORE[purpose] ?? [])]
 
 /** Names of the packages that are missing for a purpose; see `setUp`. */

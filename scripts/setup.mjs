@@ -15,6 +15,7 @@ const COMMANDS = {
   image: 'npm run image',
   bench: 'npm run bench',
   kubernetes: 'npm start -- --kubernetes',
+  suite: 'npm run test:kubernetes',
 }
 
 const say = text => console.log(`[set-up] ${text}`)

@@ -19,6 +19,6 @@ await main(async () => {
       return 0
     }
   }
-  await setUp({ for: 'kubernetes' })
+  await setUp({ for: 'suite' })
   return runInForeground('src/apps/lab/kubernetes/conformance-main.ts', options)
 })

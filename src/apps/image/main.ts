@@ -1,6 +1,6 @@
 // `npm run image`: builds the container images without a daemon, into build/image, and prints their digests. The same tree
-// and the same Debian packages give the same bytes. With `--agnhost FILE --name NAME` it builds the image of Kubernetes' own
-// test server instead, from its program, under the name that the suites ask for.
+// and the same Debian packages give the same bytes. With `--agnhost FILE=NAME` and `--coredns FILE=NAME` it builds the images of
+// Kubernetes' own test server and of CoreDNS instead, from their programs, under those names.
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -8,9 +8,9 @@ import { parseArgs } from 'node:util'
 import { VERSION } from '../../core/base/version.ts'
 import { cacheFolder } from '../../io/cache.ts'
 import { checkLibraries, debianEntries } from './debian.ts'
-import { entryOf } from './folder.ts'
 import { encodeImage, type Image } from './image.ts'
 import { HOME, NODE_FLAGS, NODE_PATH, nodeEntry, programEntries, staticEntry } from './programs.ts'
+import { agnhost, coredns } from './suite.ts'
 import { encodeTar, type TarEntry } from './tar.ts'
 import { unpack } from './unpack.ts'
 
@@ -74,16 +74,6 @@ const pause = (architecture: string): Image => ({
   layers: [{ created_by: 'pause.c', entries: [staticEntry(ROOT, 'pause.c', 'pause')] }],
 })
 
-const agnhost = (architecture: string, { name, program }: { name: string; program: string }): Image => ({
-  name,
-  architecture,
-  config: { Entrypoint: ['/agnhost'], Cmd: ['pause'] },
-  layers: [
-    { created_by: 'agnhost', entries: [{ ...entryOf(program, 'agnhost-server'), mode: 0o755 }, directory('tmp')] },
-    { created_by: 'agnhost.c', entries: [staticEntry(ROOT, 'agnhost.c', 'agnhost')] },
-  ],
-})
-
 /** Runs the programs' loader on the root file system as it will be. */
 function check(image: Image): void {
   const root = mkdtempSync(join(tmpdir(), 'gingham-root-'))
@@ -106,13 +96,17 @@ function write(file: string, image: Image): void {
 
 const architecture = ARCHITECTURES[process.arch]
 if (architecture === undefined) throw new Error(`there is no image for ${process.arch}`)
-const { values } = parseArgs({ options: { agnhost: { type: 'string' }, name: { type: 'string' } } })
-if (values.agnhost !== undefined) {
-  write(
-    'agnhost.tar',
-    agnhost(architecture, { name: values.name ?? 'localhost/agnhost:latest', program: values.agnhost }),
-  )
-} else {
+/** `FILE=NAME`: a program, and what its image is called. */
+function named(option: string) {
+  const at = option.indexOf('=')
+  if (at < 0) throw new Error(`${option}: not of the form FILE=NAME`)
+  return { architecture: architecture!, program: option.slice(0, at), name: option.slice(at + 1) }
+}
+
+const { values } = parseArgs({ options: { agnhost: { type: 'string' }, coredns: { type: 'string' } } })
+if (values.agnhost !== undefined) write('agnhost.tar', agnhost(ROOT, named(values.agnhost)))
+if (values.coredns !== undefined) write('coredns.tar', coredns(named(values.coredns)))
+if (Object.keys(values).length === 0) {
   const agent = gingham(architecture)
   check(agent)
   write('gingham.tar', agent)

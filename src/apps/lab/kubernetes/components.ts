@@ -6,9 +6,10 @@ import { cacheFolder } from '../../../io/cache.ts'
 
 export const KUBERNETES_VERSION = '1.37.2'
 export const ETCD_VERSION = '3.7.3'
+export const COREDNS_VERSION = '1.15.0'
 
 /** Which wrapper module builds a component; see `wrapper.ts`. */
-export type ModuleName = 'kubernetes' | 'etcd'
+export type ModuleName = 'kubernetes' | 'etcd' | 'coredns'
 
 export type Component = {
   readonly name: string
@@ -37,6 +38,7 @@ export const COMPONENTS: readonly Component[] = [
   command('kube-scheduler', 19),
   command('kube-proxy', 12),
   { name: 'agnhost', module: 'kubernetes', package: 'k8s.io/kubernetes/test/images/agnhost', seconds: 11 },
+  { name: 'coredns', module: 'coredns', package: 'github.com/coredns/coredns', seconds: 167 },
   { name: 'e2e.test', module: 'kubernetes', package: 'k8s.io/kubernetes/test/e2e', test: true, seconds: 250 },
 ]
 

@@ -6,34 +6,18 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { ROOT } from '../commands.ts'
+import { example, ROOT } from '../commands.ts'
 import { RunFolder } from '../run-folder.ts'
 import { paintFor, Steps } from '../terminal.ts'
 import { BuildError, buildComponents } from './build.ts'
 import { CLUSTER_COMPONENTS } from './cluster.ts'
-import { componentPath, KUBERNETES_VERSION } from './components.ts'
+import { COREDNS_VERSION, componentPath, KUBERNETES_VERSION } from './components.ts'
 import { KubernetesLab } from './lab.ts'
 import type { ProxyMode } from './node-files.ts'
 import { parseReport, printPage, type Spec, tally } from './report.ts'
 import { smoke } from './smoke.ts'
+import { FOCUS, LEFT_OUT, SKIP, SMOKE_FOCUS } from './suite.ts'
 
-/** What docs/conformance.md is about. */
-const FOCUS = 'Netpol'
-const SKIP = 'Feature:SCTPConnectivity'
-const LEFT_OUT = [
-  {
-    what: `specs with ${SKIP}`,
-    why: 'the kernel of the machines that this is developed on has no SCTP sockets; policies that name SCTP are tested by those that remain and by packets of test/cluster',
-  },
-]
-/** Of each sort one: closed, by port, by namespace, outgoing, and a policy that changes. */
-const SMOKE_FOCUS = [
-  "support a 'default-deny-ingress' policy",
-  'enforce policy based on Ports',
-  'enforce policy based on NamespaceSelector with MatchExpressions',
-  'support a .default-deny-all. policy',
-  'enforce updated policy',
-].join('|')
 const run = promisify(execFile)
 
 const { values } = parseArgs({
@@ -47,7 +31,7 @@ const { values } = parseArgs({
   },
 })
 
-const focus = values.focus ?? (values.smoke ? `Netpol.*(${SMOKE_FOCUS})` : FOCUS)
+const focus = values.focus ?? (values.smoke ? SMOKE_FOCUS : FOCUS)
 const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
 
 /** The name under which the suite asks for its server. */
@@ -78,12 +62,20 @@ async function runSuite(folder: RunFolder, kubeconfig: string): Promise<Spec[]> 
   return parseReport(readFileSync(report, 'utf8'))
 }
 
+/** Specs ask for services by name. */
+async function startNameServer({ cluster }: KubernetesLab): Promise<string> {
+  await cluster.kubectl('apply', '-f', example('lab/dns.yaml'))
+  await cluster.kubectl('-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=60s')
+  return 'CoreDNS'
+}
+
 async function main(): Promise<number> {
-  const names = [...CLUSTER_COMPONENTS, 'agnhost', 'e2e.test']
+  const names = [...CLUSTER_COMPONENTS, 'agnhost', 'coredns', 'e2e.test']
   await buildComponents({ names, say: text => steps.say(text) })
   await run(process.execPath, [
     join(ROOT, 'src/apps/image/main.ts'),
-    ...['--agnhost', componentPath('agnhost'), '--name', await agnhostName()],
+    ...['--agnhost', `${componentPath('agnhost')}=${await agnhostName()}`],
+    ...['--coredns', `${componentPath('coredns')}=localhost/coredns:${COREDNS_VERSION}`],
   ])
   const folder = await RunFolder.claim(values.run, values.prefix, pid =>
     steps.say(`cleaning up after a dead lab (process ${pid})`),
@@ -95,10 +87,11 @@ async function main(): Promise<number> {
     once: true,
     kubernetes: true,
   }
-  const lab = new KubernetesLab(folder, options, steps, ['agnhost'])
+  const lab = new KubernetesLab(folder, options, steps, ['agnhost', 'coredns'])
   const began = performance.now()
   try {
     await lab.start()
+    await steps.step('names', () => startNameServer(lab))
     if (values.smoke) await smoke(lab, steps)
     const specs = await runSuite(folder, lab.cluster.control.kubeconfig)
     const { passed, failed, skipped } = tally(specs)

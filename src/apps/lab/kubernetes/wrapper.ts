@@ -1,7 +1,7 @@
 // The Go modules that the components are built from. A module whose go.mod replaces others by folders of its own tree
 // (as those of Kubernetes and etcd do) cannot be installed by name: a wrapper module requires it instead, and says where the
 // replaced modules are published.
-import { ETCD_VERSION, KUBERNETES_VERSION, type ModuleName } from './components.ts'
+import { COREDNS_VERSION, ETCD_VERSION, KUBERNETES_VERSION, type ModuleName } from './components.ts'
 
 const STAGING = /=> \.\/staging\/src\/(\S+)/g
 const UNVERSIONED = /^(\s*k8s\.io\/\S+) v0\.0\.0$/gm
@@ -18,11 +18,13 @@ export function wrapKubernetes(goMod: string, version: string): string {
     .replace(STAGING, `=> $1 ${published}`)
 }
 
-/** etcd's own replacements name folders of its tree only, and its requirements are published under the same version. */
-const wrapEtcd = (goMod: string, version: string): string => {
-  const go = /^go \S+$/m.exec(goMod)?.[0] ?? 'go 1.26'
-  return `module gingham/etcd\n\n${go}\n\nrequire go.etcd.io/etcd/server/v3 v${version}\n`
-}
+/** For a module whose own replacements, if it has any, name folders of its tree only: what it requires is published. */
+const require =
+  (name: ModuleName, source: string): Wrapper['wrap'] =>
+  (goMod, version) => {
+    const go = /^go \S+$/m.exec(goMod)?.[0] ?? 'go 1.26'
+    return `module gingham/${name}\n\n${go}\n\nrequire ${source} v${version}\n`
+  }
 
 export type Wrapper = {
   /** The module to take from the Go proxy. */
@@ -31,9 +33,13 @@ export type Wrapper = {
   readonly wrap: (goMod: string, version: string) => string
 }
 
+const ETCD = 'go.etcd.io/etcd/server/v3'
+const COREDNS = 'github.com/coredns/coredns'
+
 export const WRAPPERS: Readonly<Record<ModuleName, Wrapper>> = {
   kubernetes: { source: 'k8s.io/kubernetes', version: KUBERNETES_VERSION, wrap: wrapKubernetes },
-  etcd: { source: 'go.etcd.io/etcd/server/v3', version: ETCD_VERSION, wrap: wrapEtcd },
+  etcd: { source: ETCD, version: ETCD_VERSION, wrap: require('etcd', ETCD) },
+  coredns: { source: COREDNS, version: COREDNS_VERSION, wrap: require('coredns', COREDNS) },
 }
 
 /** Linker flags: no symbols, and the version that the components report, which is not in their sources. */
