@@ -3,14 +3,12 @@
 // real packets, and IPAM is held against the pods. The seed is new every time and printed; `GINGHAM_SOAK_SEED` repeats it.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
-import { difference } from '../../src/apps/lab/matrix.ts'
 import { NODES } from '../../src/apps/lab/plan.ts'
-import { observeAndJudge, Prober } from '../../src/apps/lab/probing.ts'
 import { KubernetesStore } from '../../src/io/store/kubernetes/store.ts'
 import { Flights } from '../support/cni-flights.ts'
 import { dice, pick } from '../support/dice.ts'
 import { Churn } from '../support/kubernetes-churn.ts'
-import { onLab, runRound, steps } from '../support/kubernetes-round.ts'
+import { onLab, probe, runRound, steps } from '../support/kubernetes-round.ts'
 
 const ROUNDS = Number(process.env.GINGHAM_SOAK_ROUNDS ?? 100)
 const milliseconds = Number(process.env.GINGHAM_SOAK_SECONDS ?? 1800) * 1000
@@ -106,21 +104,6 @@ async function strikeAtRequest(
   strike()
   await work
   return flights.inFlight(nodes, at).map(({ command }) => command)
-}
-
-async function probe(lab: KubernetesLab): Promise<{ readonly probes: number; readonly faults: string[] }> {
-  const prober = new Prober(await lab.readPods())
-  try {
-    const about = { snapshot: await lab.snapshot(), agents: lab.agents }
-    const probes = await observeAndJudge(() => prober.probeAll(), about)
-    const faults = probes.flatMap(one => {
-      const what = difference(one)
-      return what === undefined ? [] : [`${one.from} to ${one.to}, ${one.what}: ${what} by ${one.rule}`]
-    })
-    return { probes: probes.length, faults }
-  } finally {
-    prober.close()
-  }
 }
 
 async function round(lab: KubernetesLab): Promise<number> {

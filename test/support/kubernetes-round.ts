@@ -4,6 +4,8 @@ import { CLUSTER_COMPONENTS } from '../../src/apps/lab/kubernetes/cluster.ts'
 import { missingComponents } from '../../src/apps/lab/kubernetes/components.ts'
 import { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
 import type { ProxyMode } from '../../src/apps/lab/kubernetes/node-files.ts'
+import { difference } from '../../src/apps/lab/matrix.ts'
+import { observeAndJudge, Prober } from '../../src/apps/lab/probing.ts'
 import { RunFolder } from '../../src/apps/lab/run-folder.ts'
 import { paintFor, Steps } from '../../src/apps/lab/terminal.ts'
 
@@ -23,6 +25,22 @@ export async function onLab<T>(
   } finally {
     await Promise.allSettled([lab.stop()])
     await folder.cleanUp()
+  }
+}
+
+/** Every pair of pods, by real packets: how many, and which verdicts are wrong. */
+export async function probe(lab: KubernetesLab): Promise<{ readonly probes: number; readonly faults: string[] }> {
+  const prober = new Prober(await lab.readPods())
+  try {
+    const about = { snapshot: await lab.snapshot(), agents: lab.agents }
+    const probes = await observeAndJudge(() => prober.probeAll(), about)
+    const faults = probes.flatMap(one => {
+      const what = difference(one)
+      return what === undefined ? [] : [`${one.from} to ${one.to}, ${one.what}: ${what} by ${one.rule}`]
+    })
+    return { probes: probes.length, faults }
+  } finally {
+    prober.close()
   }
 }
 

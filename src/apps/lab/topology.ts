@@ -45,32 +45,46 @@ function forward(namespace: string): void {
 /** The router's port of a node. */
 const port = (node: LabNode): string => `to-${node.name}`
 
+/** Plugs a node into the router, and gives it its addresses. */
+function connect(prefix: string, one: LabNode): void {
+  const { router, node } = names(prefix)
+  forward(node(one.name))
+  ipBatch(router, [
+    `link add ${port(one)} type veth peer name ${NODE_INTERFACE} netns ${node(one.name)}`,
+    `link set ${port(one)} master ${one.rack.name}`,
+    `link set ${port(one)} up`,
+  ])
+  ipBatch(node(one.name), [
+    'link set lo up',
+    ...addresses(NODE_INTERFACE, one),
+    `link set ${NODE_INTERFACE} up`,
+    ...FAMILIES.map(family => `route add default via ${one.rack.router[family]}`),
+  ])
+}
+
 /** Builds the network. What it makes is in the run folder's record before it is made. */
 export function buildTopology(folder: RunFolder, prefix: string): void {
   const { router, node } = names(prefix)
-  for (const name of [router, ...NODES.map(({ name }) => node(name))]) {
-    addNamespace(folder, name)
-    forward(name)
-  }
+  for (const name of [router, ...NODES.map(({ name }) => node(name))]) addNamespace(folder, name)
+  forward(router)
   // Each rack is a bridge in the router, also with one node on it: a segment is a segment.
   ipBatch(router, [
     'link set lo up',
     ...FAMILIES.map(family => `address add ${OUTSIDE[family]}/${family === 4 ? 32 : 128} dev lo`),
     ...RACKS.map(rack => `link add ${rack.name} type bridge`),
-    ...NODES.flatMap(one => [
-      `link add ${port(one)} type veth peer name ${NODE_INTERFACE} netns ${node(one.name)}`,
-      `link set ${port(one)} master ${one.rack.name}`,
-      `link set ${port(one)} up`,
-    ]),
-    // A bridge takes the lowest MAC of its ports: up last, so that it never changes under its neighbours.
-    ...RACKS.flatMap(rack => [...addresses(rack.name, { address: rack.router, rack }), `link set ${rack.name} up`]),
   ])
-  for (const one of NODES) {
-    ipBatch(node(one.name), [
-      'link set lo up',
-      ...addresses(NODE_INTERFACE, one),
-      `link set ${NODE_INTERFACE} up`,
-      ...FAMILIES.map(family => `route add default via ${one.rack.router[family]}`),
-    ])
-  }
+  for (const one of NODES) connect(prefix, one)
+  ipBatch(
+    router,
+    // A bridge takes the lowest MAC of its ports: up last, so that it never changes under its neighbours.
+    RACKS.flatMap(rack => [...addresses(rack.name, { address: rack.router, rack }), `link set ${rack.name} up`]),
+  )
+}
+
+/** What is left of a node's network when its machine starts again: nothing but its card and addresses. */
+export function renewNode(prefix: string, one: LabNode): void {
+  const namespace = names(prefix).node(one.name)
+  execFileSync('ip', ['netns', 'delete', namespace])
+  execFileSync('ip', ['netns', 'add', namespace])
+  connect(prefix, one)
 }

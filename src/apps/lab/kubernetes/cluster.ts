@@ -5,7 +5,7 @@ import type { Part } from '../part.ts'
 import { NODES, names } from '../plan.ts'
 import type { RunFolder } from '../run-folder.ts'
 import type { Steps } from '../terminal.ts'
-import { buildTopology, ipBatch, NODE_INTERFACE } from '../topology.ts'
+import { buildTopology, ipBatch, NODE_INTERFACE, renewNode } from '../topology.ts'
 import { componentPath, missingComponents } from './components.ts'
 import { ControlPlane } from './control-plane.ts'
 import { makeCredentials, startControllers } from './controllers.ts'
@@ -61,9 +61,11 @@ export class Cluster {
       const credentials = await makeCredentials(control.pki, `https://${CONTROL.address}:${API_PORT}`, nodes)
       const controllers = startControllers(folder, { namespace: control.namespace, pki: control.pki, credentials })
       started = { control, controllers, nodes: new Map() }
-      for (const { name, rack, address } of NODES) {
+      for (const place of NODES) {
+        const { name, rack, address } = place
         const node = new KubernetesNode(folder, {
           netns: names(prefix).node(name),
+          renewNetwork: () => renewNode(prefix, place),
           facts: {
             name,
             addresses: [address[4], address[6]],

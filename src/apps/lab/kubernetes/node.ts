@@ -1,11 +1,11 @@
 // A Kubernetes node on a machine that it shares with others: network, mounts and host name of its own, its own control
 // groups, and in them containerd, the kubelet and kube-proxy. Nothing it mounts is seen outside, and all of it goes with it.
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { makeCgroups, systemProcs } from '../cgroups.ts'
+import { makeCgroups, removeCgroups, systemProcs } from '../cgroups.ts'
 import { lastLines, type Part, startPart } from '../part.ts'
 import type { RunFolder } from '../run-folder.ts'
 import {
@@ -28,6 +28,8 @@ const PATIENCE_MS = 30_000
 export type NodeOptions = {
   /** The network namespace, which is there. */
   readonly netns: string
+  /** Makes it anew, with nothing in it but the node's card. */
+  readonly renewNetwork: () => void
   readonly facts: NodeFacts
   /** Where a component of Kubernetes is. */
   readonly program: (name: string) => string
@@ -83,18 +85,37 @@ export class KubernetesNode {
 
   /** Everything up to a kubelet that runs; whether its node is Ready is for the cluster to say. */
   async start(): Promise<void> {
+    this.#folder.recordCgroup(this.#options.facts.cgroupRoot)
+    await this.#boot()
+    // One after the other: they go to one disk.
+    for (const image of this.#options.images) await this.run('ctr', '--namespace', 'k8s.io', 'images', 'import', image)
+  }
+
+  /** Its machine loses power and starts again: what was in memory is gone, what is on its disk is kept. */
+  async reboot(): Promise<void> {
+    const { facts, renewNetwork } = this.#options
+    await removeCgroups(facts.cgroupRoot)
+    rmSync(this.path('/run'), { recursive: true })
+    rmSync(this.#ready)
+    renewNetwork()
+    await this.#boot()
+  }
+
+  async #boot(): Promise<void> {
     await this.#enter()
     await this.startContainerd()
     this.startKubelet()
     this.startProxy()
-    // One after the other: they go to one disk.
-    for (const image of this.#options.images) await this.run('ctr', '--namespace', 'k8s.io', 'images', 'import', image)
+  }
+
+  /** There as soon as the node's view is made. */
+  get #ready(): string {
+    return join(this.#home, 'ready')
   }
 
   /** Makes the node's own view of the machine, and a process that holds it. */
   async #enter(): Promise<void> {
     const { facts, netns } = this.#options
-    this.#folder.recordCgroup(facts.cgroupRoot)
     makeCgroups(facts.cgroupRoot)
     for (const path of OWN_FOLDERS) {
       this.#folder.makeMountPoint(path)
@@ -108,7 +129,6 @@ export class KubernetesNode {
     }
     file('containerd.toml', renderContainerd(facts))
     file('kubelet.json', renderKubelet(facts))
-    const ready = join(this.#home, 'ready')
     const mounts = [
       ...Object.entries(KERNEL_SETTINGS).map(([key, value]) => [
         file(`settings/${key}`, `${value}\n`),
@@ -134,7 +154,7 @@ export class KubernetesNode {
       ]),
       'mkdir -p /run/netns /run/lock',
       `cp -n ${quote(this.#options.plugins)}/* /opt/cni/bin/`,
-      `touch ${quote(ready)}`,
+      `touch ${quote(this.#ready)}`,
       'exec sleep infinity',
     ]
     this.#holder = startPart(this.#folder, {
@@ -155,7 +175,7 @@ export class KubernetesNode {
       ],
       command: ['sh', '-e', file('setup.sh', `${script.join('\n')}\n`)],
     })
-    await this.#until(this.#holder, () => existsSync(ready))
+    await this.#until(this.#holder, () => existsSync(this.#ready))
   }
 
   #start(name: string, command: readonly string[]): Part {
