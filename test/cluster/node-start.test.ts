@@ -96,6 +96,20 @@ describe('a node that starts', () => {
     assert.deepEqual((await resources.get('Node', { name: 'n1' })).metadata.labels, { rack: '1' })
   })
 
+  it('writes down what the agent was told by its environment, and takes it back when it is told nothing more', async () => {
+    const said = async (): Promise<string> => {
+      const { annotations } = (await resources.get('Node', { name: 'n1' })).metadata
+      return annotations?.['gingham.io/felix-parameters'] ?? 'nothing'
+    }
+    const until = (text: string) => eventually(text, async () => ((await said()) === text ? true : undefined))
+    const first = start({}, { parameters: '{"logPrefix":"x"}' })
+    const { resources } = first
+    await until('{"logPrefix":"x"}')
+    first.node.stop()
+    start({}, { resources })
+    await until('nothing')
+  })
+
   it('says what is wrong while no interface has the InternalIP, and goes on once one has it', async () => {
     const wrong = { readInternalIps: async () => [addr('10.7.0.99')], putNetworkAvailable: async () => true }
     const { node, resources } = start({}, { cluster: wrong })

@@ -8,6 +8,7 @@ import { poolOfCanary } from '../../core/calc/canary.ts'
 import type { InterfaceChange } from '../../core/calc/host-interfaces.ts'
 import { ALL_BLOCKS, ownersPrefix } from '../../core/ipam/keys.ts'
 import { type ResourceKey, resourceKey } from '../../core/resources/cause.ts'
+import { printParameters } from '../../core/resources/felix-parameters.ts'
 import {
   type FelixConfiguration,
   keyOf,
@@ -84,13 +85,9 @@ export class Agent {
   #stopped = false
 
   /** `local`: settings of this node that nobody stores. */
-  constructor(
-    options: AgentOptions & { readonly local: FelixConfiguration | undefined },
-    datastore: Datastore,
-    log: Logger,
-  ) {
+  constructor(options: AgentOptions & { readonly local: FelixConfiguration }, datastore: Datastore, log: Logger) {
     this.#options = options
-    this.#local = options.local ? [{ key: keyOf(options.local), value: options.local }] : []
+    this.#local = [{ key: keyOf(options.local), value: options.local }]
     this.#log = log
     this.#datastore = datastore
     this.#store = datastore.open(error => {
@@ -101,6 +98,7 @@ export class Agent {
     this.#nodeStart = new NodeStart({
       node: options.node,
       settings: options.settings,
+      parameters: printParameters(options.local),
       resources: new ResourceClient(this.#store),
       cluster: datastore.cluster,
       folder: options.nodeFolder,

@@ -17,6 +17,7 @@ import {
 import { podMtu } from '../../core/node/mtu.ts'
 import type { NodeSettings } from '../../core/node/settings.ts'
 import { splitKey } from '../../core/resources/cause.ts'
+import { PARAMETERS_ANNOTATION } from '../../core/resources/felix-parameters.ts'
 import { decodeResource, type Resource, type ResourceOf, type Snapshot } from '../../core/resources/resource.ts'
 import { readInterfaces } from '../../io/kernel/node-interfaces.ts'
 import { readSourceAddress } from '../../io/kernel/source-address.ts'
@@ -36,6 +37,8 @@ export type ClusterNode = {
 export type NodeStartOptions = {
   readonly node: string
   readonly settings: NodeSettings
+  /** What the agent was told by its environment and felix.cfg, for the Node's annotation; absent if nothing. */
+  readonly parameters?: string | undefined
   readonly resources: ResourceClient
   readonly cluster: ClusterNode | undefined
   /** Folder for the files `nodename` and `mtu`, where Calico's plugins and people look for them. */
@@ -159,7 +162,7 @@ export class NodeStart {
     const said = problems.map(({ path, message, fix }) => `${path}: ${message}${fix ? ` (fix: ${fix})` : ''}`)
     if (!isDeepStrictEqual(said, this.#problems)) for (const problem of said) log.error(problem)
     this.#problems = said
-    if (Object.values(found).some(one => one !== undefined) || settings.asNumber !== undefined) await this.#write(found)
+    await this.#write(found)
     if (this.#stopped) return
     const again = () => void this.#until("the node's addresses cannot be looked at", () => this.#look())
     // Without an address nothing works: soon.
@@ -194,25 +197,29 @@ export class NodeStart {
   }
 
   async #write(found: Readonly<Record<Family, Found>>): Promise<void> {
-    const { resources, node, settings, log } = this.#options
+    const { resources, node, settings, parameters, log } = this.#options
     for (let tries = 1; ; tries++) {
       const stored = await resources.get('Node', { name: node }).catch((error: unknown) => {
         if (error instanceof ResourceError && error.code === 'not-found') return undefined
         throw error
       })
       const bgp = withAddresses(stored?.spec.bgp ?? {}, found, settings.asNumber)
-      if (isDeepStrictEqual(stored?.spec.bgp ?? {}, bgp)) return
+      const isSaid = stored?.metadata.annotations?.[PARAMETERS_ANNOTATION] === parameters
+      if (isSaid && isDeepStrictEqual(stored?.spec.bgp ?? {}, bgp)) return
       const { bgp: _, ...spec } = stored?.spec ?? {}
       const wanted = decodeNode({
         apiVersion: 'projectcalico.org/v3',
         kind: 'Node',
-        metadata: stored?.metadata ?? { name: node },
+        metadata: {
+          ...(stored?.metadata ?? { name: node }),
+          annotations: { ...stored?.metadata.annotations, [PARAMETERS_ANNOTATION]: parameters },
+        },
         spec: { ...spec, ...(Object.keys(bgp).length > 0 ? { bgp } : {}) },
       })
       try {
         if (stored === undefined) await resources.create(wanted)
         else await resources.update(wanted)
-        log.info({ addresses: bgp }, "wrote the node's addresses")
+        log.info({ addresses: bgp, parameters }, "wrote the node's addresses")
         return
       } catch (error) {
         if (!(error instanceof ResourceError) || !['conflict', 'exists'].includes(error.code) || tries === TRIES)

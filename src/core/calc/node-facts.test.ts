@@ -1,6 +1,7 @@
 // Settings of a node: where they come from, and what each becomes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { LOCAL_SETTINGS, PARAMETERS_ANNOTATION } from '../resources/felix-parameters.ts'
 import { decodeResource, type Resource, snapshotOf } from '../resources/resource.ts'
 import type { NodeSettings } from './intent.ts'
 import { settingsOf } from './node-facts.ts'
@@ -26,6 +27,12 @@ test('settings: of the node, of the oldest that selects it, the default ones, fi
   ]
   const { logPrefix, vxlanPort, excludedInterfaces } = of(...all)
   assert.deepEqual([logPrefix, vxlanPort, excludedInterfaces], ['default', 2, ['z', '/^veth/']])
+  const told = { [PARAMETERS_ANNOTATION]: '{"logPrefix":"told"}' }
+  const asTold = make('Node', { name: 'a', labels: { rack: '1' }, annotations: told }, {})
+  assert.equal(of(...all, asTold).logPrefix, 'told')
+  // The agent itself knows better.
+  const { metadata, ...local } = felix('default', {})
+  assert.equal(of(...all, asTold, { ...local, metadata: { ...metadata, name: LOCAL_SETTINGS } }).logPrefix, 'default')
 })
 
 test('what settings are when nobody sets them, and what they become', () => {

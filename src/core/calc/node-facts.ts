@@ -2,7 +2,7 @@
 import { INTERFACE_PREFIX } from '../base/register.ts'
 import { hostPrefix, type Prefix, parsePrefix, prefixBase } from '../net/prefix.ts'
 import { PROTOCOL_NUMBERS, protocolNumber } from '../net/protocol.ts'
-import { LOCAL_SETTINGS } from '../resources/felix-parameters.ts'
+import { LOCAL_SETTINGS, parametersOf } from '../resources/felix-parameters.ts'
 import { portRange } from '../resources/field.ts'
 import { type FelixConfiguration, find, ofKind, type Snapshot } from '../resources/resource.ts'
 import { lookup, matches } from '../selector/match.ts'
@@ -39,7 +39,8 @@ function logLimit({ logActionRateLimit, logActionRateLimitBurst: burst = 5 }: Sp
  * whose nodeSelector selects its Node (of several the oldest), then `default`.
  */
 export function felixSpec(snapshot: Snapshot, node: string): Spec {
-  const labels = lookup(find(snapshot, 'Node', { name: node })?.metadata.labels ?? {})
+  const self = find(snapshot, 'Node', { name: node })
+  const labels = lookup(self?.metadata.labels ?? {})
   const selected = [...ofKind(snapshot, 'FelixConfiguration')].filter(({ spec }) => {
     const parsed = spec.nodeSelector === undefined ? undefined : parseSelector(spec.nodeSelector)
     return parsed?.ok && matches(parsed.value, labels)
@@ -51,7 +52,8 @@ export function felixSpec(snapshot: Snapshot, node: string): Spec {
     find(snapshot, 'FelixConfiguration', { name: 'default' })?.spec,
     selected[0]?.spec,
     find(snapshot, 'FelixConfiguration', { name: `node.${node}` })?.spec,
-    find(snapshot, 'FelixConfiguration', { name: LOCAL_SETTINGS })?.spec,
+    // An agent knows its own; everybody else what it wrote down.
+    find(snapshot, 'FelixConfiguration', { name: LOCAL_SETTINGS })?.spec ?? parametersOf(self),
   )
 }
 

@@ -118,6 +118,8 @@ function daemonSet({ image, pool, ipv6, autodetection }: ManifestOptions): objec
                 // For the command line, too, which is in the image.
                 variable('DATASTORE_TYPE', 'kubernetes'),
                 { name: 'NODENAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
+                // As Calico's manifests do: what a node serves, its pods may ask, within their own policy.
+                variable('FELIX_DEFAULTENDPOINTTOHOSTACTION', 'ACCEPT'),
                 variable('IP_AUTODETECTION_METHOD', autodetection ?? 'kubernetes-internal-ip'),
                 ...(ipv6 ? [variable('IP6', 'autodetect')] : []),
                 ...(pool === undefined ? [] : [variable('CALICO_IPV4POOL_CIDR', pool)]),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { addr } from '../net/addr.ts'
 import { printCause } from '../resources/cause.ts'
+import { PARAMETERS_ANNOTATION } from '../resources/felix-parameters.ts'
 import type { Resource } from '../resources/resource.ts'
 import { decideAtNode, type NodeWay } from './decide-at-node.ts'
 import { type Fields, gnp, packet, v3, world } from './world.fixture.ts'
@@ -101,6 +102,10 @@ test('which endpoint guards an interface', () => {
     say([closed], 'client 172.16.0.1 tcp/80', { in: 'cali3' }),
     'deny: pod Profile kns.default egress[0] Allow; defaultEndpointToHostAction',
   )
+  const annotations = { [PARAMETERS_ANNOTATION]: '{"defaultEndpointToHostAction":"Accept"}' }
+  const node = v3('Node', 'node-a', {})
+  const told = { ...node, metadata: { ...node.metadata, annotations } } as Resource
+  assert.match(say([told], 'client 172.16.0.1 tcp/80', { in: 'cali3' }), /^allow: /)
   assert.equal(
     say([host('a', { interfaceName: '*' })], '172.16.0.1 client tcp/80', { out: 'cali3' }),
     'allow: ; what a node sends to its own pods is not judged',

@@ -8,6 +8,7 @@ import { parsePrefix, prefixContains } from '../net/prefix.ts'
 import { protocolNumber } from '../net/protocol.ts'
 import type { Direction, HostHook } from '../resources/cause.ts'
 import { derived } from '../resources/derive.ts'
+import { parametersOf } from '../resources/felix-parameters.ts'
 import { type FelixConfiguration, type HostEndpoint, ofKind, type Snapshot } from '../resources/resource.ts'
 import { caseOf, decideDirection } from './decide.ts'
 import type { DirectionDecision, Verdict } from './decision.ts'
@@ -53,7 +54,7 @@ const DISCOVERY: readonly number[] = [130, 131, 132, 133, 135, 136, 143]
 const isDiscovery = ({ family, icmp }: Packet): boolean =>
   family === 6 && icmp !== undefined && DISCOVERY.includes(icmp.type)
 
-/** A node's settings: its own, then those for nodes with its labels (the oldest), then the default ones. */
+/** A node's settings: those of its environment and file, then its own, then those for nodes with its labels (the oldest), then the default ones. */
 function settingsFor(resources: Snapshot, node: string): Spec {
   const all = [...ofKind(resources, 'FelixConfiguration')]
   const named = (name: string): Spec => all.find(c => c.metadata.name === name)?.spec ?? {}
@@ -62,7 +63,7 @@ function settingsFor(resources: Snapshot, node: string): Spec {
     .filter(c => c.spec.nodeSelector !== undefined && selecting(c.spec.nodeSelector)(self?.metadata.labels ?? {}))
     .map(c => ({ spec: c.spec, age: [c.metadata.creationTimestamp ?? '', c.metadata.name].join(' ') }))
     .sort((a, b) => (a.age < b.age ? -1 : 1))
-  return { ...named('default'), ...scoped[0]?.spec, ...named(`node.${node}`) }
+  return { ...named('default'), ...scoped[0]?.spec, ...named(`node.${node}`), ...parametersOf(self) }
 }
 
 class Judge {

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { FELIX_USED } from '../explain/no-effect.ts'
-import { felixParameters } from './felix-parameters.ts'
+import { felixParameters, PARAMETERS_ANNOTATION, parametersOf, printParameters } from './felix-parameters.ts'
+import { decodeResource, type ResourceOf } from './resource.ts'
 
 const of = (env: Readonly<Record<string, string>>, file?: string) =>
   felixParameters({ env, ...(file !== undefined && { file }) }, FELIX_USED)
-const spec = (env: Readonly<Record<string, string>>, file?: string) => of(env, file).settings?.spec
+const spec = (env: Readonly<Record<string, string>>, file?: string) => of(env, file).settings.spec
 
 test('values are those of the resource, in Felix’s spelling', () => {
   const env = {
@@ -42,7 +43,7 @@ test('values are those of the resource, in Felix’s spelling', () => {
     failsafeOutboundHostPorts: [],
   })
   assert.deepEqual(spec({ FELIX_FAILSAFEINBOUNDHOSTPORTS: '' }), { failsafeInboundHostPorts: [] })
-  assert.equal(spec({ PATH: '/bin' }), undefined)
+  assert.deepEqual(spec({ PATH: '/bin' }), {})
 })
 
 test('the environment goes before the file, of which the section global counts', () => {
@@ -62,7 +63,7 @@ test('of a bad value the default is taken, or the agent does not start, as with 
     FELIX_FAILSAFEINBOUNDHOSTPORTS: 'tcp:22,ssh',
     FELIX_INTERFACEPREFIX: 'veth',
   })
-  assert.equal(settings, undefined)
+  assert.deepEqual(settings.spec, {})
   const print = (problems: typeof fatal) => problems.map(p => `${p.path}=${p.value}: ${p.message}`)
   assert.deepEqual(print(warnings), [
     'FELIX_VXLANPORT=many: must be a number',
@@ -75,14 +76,29 @@ test('of a bad value the default is taken, or the agent does not start, as with 
   ])
 })
 
+const nodeSaying = (text: string | undefined): ResourceOf<'Node'> => {
+  const annotations = text === undefined ? {} : { [PARAMETERS_ANNOTATION]: text }
+  const metadata = { name: 'a', annotations }
+  const decoded = decodeResource({ apiVersion: 'projectcalico.org/v3', kind: 'Node', metadata, spec: {} })
+  assert.ok(decoded.ok)
+  return decoded.value as ResourceOf<'Node'>
+}
+
+test('what a Node says of them that is none is nothing', () => {
+  for (const text of ['', '{', '[]', 'null', '{"defaultEndpointToHostAction":"Perhaps"}'])
+    assert.deepEqual(parametersOf(nodeSaying(text)), {}, text)
+  assert.deepEqual(parametersOf(undefined), {})
+})
+
 test('whatever stands there, it is a setting, a warning or a reason not to start', () => {
   const name = fc.oneof(fc.constantFrom(...FELIX_USED.map(f => `FELIX_${f.toUpperCase()}`)), fc.string())
   fc.assert(
     fc.property(fc.dictionary(name, fc.string()), fc.string(), (env, file) => {
       const { settings, fatal, warnings } = of(env, file)
       for (const { path, message } of [...fatal, ...warnings]) assert.ok(path !== '' && message !== '')
-      if (settings)
-        assert.ok(Object.keys(settings.spec).every(field => (FELIX_USED as readonly string[]).includes(field)))
+      assert.ok(Object.keys(settings.spec).every(field => (FELIX_USED as readonly string[]).includes(field)))
+      const text = printParameters(settings)
+      assert.deepEqual(parametersOf(nodeSaying(text)), settings.spec)
     }),
   )
 })

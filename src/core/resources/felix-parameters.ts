@@ -2,7 +2,7 @@
 // regard to case, values as Felix writes them. They become the fields of a FelixConfiguration that nobody stores, which goes
 // before all that are stored; the environment goes before the file.
 import { failed, ok, type Problem, type Result } from '../base/problem.ts'
-import { decodeResource, type FelixConfiguration, type Resource } from './resource.ts'
+import { decodeResource, type FelixConfiguration, type Resource, type ResourceOf } from './resource.ts'
 import { unsupported } from './unsupported.ts'
 
 type Spec = FelixConfiguration['spec']
@@ -10,6 +10,8 @@ type Field = keyof Spec
 
 /** No name that a stored one could have. */
 export const LOCAL_SETTINGS = '(local)'
+/** Of a Node: what its agent was told this way, as JSON, so that `why` knows it. No agent acts on it. */
+export const PARAMETERS_ANNOTATION = 'gingham.io/felix-parameters'
 
 const PREFIX = 'FELIX_'
 /** The word for what is not set; of failsafe ports, for no ports. */
@@ -23,8 +25,8 @@ const FATAL: readonly Field[] = [
 ]
 
 export type FelixParameters = {
-  /** Undefined if nothing with an effect is set. */
-  readonly settings: FelixConfiguration | undefined
+  /** With an empty spec if nothing with an effect is set. */
+  readonly settings: FelixConfiguration
   /** With these the agent must not start. */
   readonly fatal: readonly Problem[]
   /** Values for which the default is taken, lines that cannot be read, and what is set and has no effect. */
@@ -54,6 +56,22 @@ function readFile(file: string, warnings: Problem[]): Map<string, Given> {
   return given
 }
 
+/** What a Node says that its agent was told; nothing, if it says nothing or what it says is no such settings. */
+export function parametersOf(node: ResourceOf<'Node'> | undefined): Partial<Spec> {
+  const text = node?.metadata.annotations?.[PARAMETERS_ANNOTATION]
+  try {
+    const fields = Object.entries(Object(JSON.parse(text ?? '{}'))) as [Field, unknown][]
+    const results = fields.map(([field, value]) => [field, judged(field, value)] as const)
+    return Object.fromEntries(results.flatMap(([field, result]) => (result.ok ? [[field, result.value]] : [])))
+  } catch {
+    return {}
+  }
+}
+
+/** The annotation's text for an agent's own settings; none where there are none. */
+export const printParameters = ({ spec }: FelixConfiguration): string | undefined =>
+  Object.keys(spec).length === 0 ? undefined : JSON.stringify(spec)
+
 /** `env`: of the process. `file`: the text of felix.cfg, if there is one. `used`: the fields that have an effect. */
 export function felixParameters(
   { env, file = '' }: { env: Readonly<Record<string, string | undefined>>; file?: string },
@@ -73,15 +91,15 @@ export function felixParameters(
     if (field === undefined) warnings.push({ path: place, message: 'has no effect here' })
     else if (text.toLowerCase() !== NONE || FAILSAFES.includes(field)) {
       const value = valueFrom(field, text)
-      if (value.ok) spec[field] = value.value
+      // An empty text is no value for some.
+      if (value.ok) Object.assign(spec, value.value !== undefined && { [field]: value.value })
       else
         for (const { message, fix } of value.problems)
           (FATAL.includes(field) ? fatal : warnings).push({ path: place, message, value: text, ...(fix && { fix }) })
     }
   }
-  const isEmpty = Object.keys(spec).length === 0
   return {
-    settings: isEmpty ? undefined : { ...HEAD, metadata: { name: LOCAL_SETTINGS }, spec: spec as Spec },
+    settings: { ...HEAD, metadata: { name: LOCAL_SETTINGS }, spec: spec as Spec },
     fatal,
     warnings,
   }
