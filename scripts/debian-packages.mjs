@@ -33,6 +33,7 @@ const SUITE_NEEDS = [
   { name: 'busybox-static', there: () => findProgram('busybox') },
   { name: 'curl', there: () => findProgram('curl') },
   { name: 'bind9-dnsutils', there: () => findProgram('dig') },
+  { name: 'wget', there: () => findProgram('wget') },
   { name: 'netcat-openbsd', there: () => findProgram('nc.openbsd') },
 ]
 

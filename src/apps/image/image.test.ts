@@ -13,7 +13,7 @@ import { unpack } from './unpack.ts'
 const ROOT = resolve(import.meta.dirname, '../../..')
 
 const IMAGE: Image = {
-  name: 'localhost/test:1.2',
+  names: ['localhost/test:1.2', 'localhost/other:3'],
   architecture: 'amd64',
   config: { Entrypoint: ['/run'] },
   layers: ['ground', 'top'].map(created_by => ({
@@ -51,9 +51,11 @@ describe('encodeImage', () => {
         assert.equal(bytes.length, named.size)
         return bytes
       }
-      const [entry] = JSON.parse(String(read('index.json'))).manifests
+      const [entry, other] = JSON.parse(String(read('index.json'))).manifests
+      assert.equal(other.digest, digest)
+      assert.equal(other.annotations['io.containerd.image.name'], IMAGE.names[1])
       assert.equal(entry.digest, digest)
-      assert.equal(entry.annotations['io.containerd.image.name'], IMAGE.name)
+      assert.equal(entry.annotations['io.containerd.image.name'], IMAGE.names[0])
       const manifest = JSON.parse(String(blob(entry)))
       const config = JSON.parse(String(blob(manifest.config)))
       assert.deepEqual(config.config.Entrypoint, ['/run'])
@@ -62,7 +64,7 @@ describe('encodeImage', () => {
         manifest.layers.map((layer: { digest: string }) => layer.digest),
       )
       const [saved] = JSON.parse(String(read('manifest.json')))
-      assert.deepEqual(saved.RepoTags, [IMAGE.name])
+      assert.deepEqual(saved.RepoTags, IMAGE.names)
       assert.deepEqual(
         saved.Layers.map((path: string) => `sha256:${path.split('/').at(-1)}`),
         config.rootfs.diff_ids,

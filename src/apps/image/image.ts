@@ -13,8 +13,8 @@ export type ImageConfig = {
 }
 
 export type Image = {
-  /** As a manifest names it, such as `localhost/gingham:0.1.0`. */
-  readonly name: string
+  /** As manifests name it, such as `localhost/gingham:0.1.0`; mostly one. */
+  readonly names: readonly string[]
   /** As Go names it: amd64, arm64. */
   readonly architecture: string
   readonly config: ImageConfig
@@ -66,21 +66,19 @@ export function encodeImage(image: Image): { readonly archive: Uint8Array; reado
   const index = {
     schemaVersion: 2,
     mediaType: TYPES.index,
-    manifests: [
-      {
-        ...descriptor(TYPES.manifest, manifest),
-        annotations: {
-          // What `ctr images import` calls it, and the tag as the OCI layout says it.
-          'io.containerd.image.name': image.name,
-          'org.opencontainers.image.ref.name': image.name.slice(image.name.lastIndexOf(':') + 1),
-        },
+    manifests: image.names.map(name => ({
+      ...descriptor(TYPES.manifest, manifest),
+      annotations: {
+        // What `ctr images import` calls it, and the tag as the OCI layout says it.
+        'io.containerd.image.name': name,
+        'org.opencontainers.image.ref.name': name.slice(name.lastIndexOf(':') + 1),
       },
-    ],
+    })),
   }
   const archive = encodeTar([
     file('oci-layout', json({ imageLayoutVersion: '1.0.0' })),
     file('index.json', json(index)),
-    file('manifest.json', json([{ Config: blobPath(config), RepoTags: [image.name], Layers: layers.map(blobPath) }])),
+    file('manifest.json', json([{ Config: blobPath(config), RepoTags: image.names, Layers: layers.map(blobPath) }])),
     ...[config, manifest, ...layers].map(blob => file(blobPath(blob), blob.bytes)),
   ])
   return { archive, digest: `sha256:${manifest.hex}` }

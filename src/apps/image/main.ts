@@ -1,16 +1,16 @@
 // `npm run image`: builds the container images without a daemon, into build/image, and prints their digests. The same tree
-// and the same Debian packages give the same bytes. With `--agnhost FILE=NAME` and `--coredns FILE=NAME` it builds the images of
-// Kubernetes' own test server and of CoreDNS instead, from their programs, under those names.
+// and the same Debian packages give the same bytes. With `--agnhost FILE=NAME,...` and `--program FILE=NAME,...` it builds images
+// for Kubernetes' own suite instead, from those programs and under those names.
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { VERSION } from '../../core/base/version.ts'
 import { cacheFolder } from '../../io/cache.ts'
 import { checkLibraries, debianEntries } from './debian.ts'
 import { encodeImage, type Image } from './image.ts'
 import { HOME, NODE_FLAGS, NODE_PATH, nodeEntry, programEntries, staticEntry } from './programs.ts'
-import { agnhost, coredns } from './suite.ts'
+import { agnhost, programAlone } from './suite.ts'
 import { encodeTar, type TarEntry } from './tar.ts'
 import { unpack } from './unpack.ts'
 
@@ -38,7 +38,7 @@ const PLACES = [
 
 function gingham(architecture: string): Image {
   return {
-    name: `localhost/gingham:${VERSION}`,
+    names: [`localhost/gingham:${VERSION}`],
     architecture,
     config: {
       Entrypoint: [`/${NODE_PATH}`, ...NODE_FLAGS, `/${HOME}/agent.js`],
@@ -68,7 +68,7 @@ function gingham(architecture: string): Image {
 }
 
 const pause = (architecture: string): Image => ({
-  name: `localhost/gingham-pause:${VERSION}`,
+  names: [`localhost/gingham-pause:${VERSION}`],
   architecture,
   config: { Entrypoint: ['/pause'], User: '65535:65535' },
   layers: [{ created_by: 'pause.c', entries: [staticEntry(ROOT, 'pause.c', 'pause')] }],
@@ -91,21 +91,23 @@ function write(file: string, image: Image): void {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(`${path}.new`, archive)
   renameSync(`${path}.new`, path)
-  say(`${image.name} ${digest} (${(archive.length / 1e6).toFixed(1)} MB) in build/image/${file}`)
+  say(`${image.names[0]} ${digest} (${(archive.length / 1e6).toFixed(1)} MB) in build/image/${file}`)
 }
 
 const architecture = ARCHITECTURES[process.arch]
 if (architecture === undefined) throw new Error(`there is no image for ${process.arch}`)
-/** `FILE=NAME`: a program, and what its image is called. */
+/** `FILE=NAME,...`: a program, and what its image is called. */
 function named(option: string) {
-  const at = option.indexOf('=')
-  if (at < 0) throw new Error(`${option}: not of the form FILE=NAME`)
-  return { architecture: architecture!, program: option.slice(0, at), name: option.slice(at + 1) }
+  const [program, names] = option.split('=')
+  if (!program || !names) throw new Error(`${option}: not of the form FILE=NAME,...`)
+  return { architecture: architecture!, program, names: names.split(',') }
 }
 
-const { values } = parseArgs({ options: { agnhost: { type: 'string' }, coredns: { type: 'string' } } })
+const { values } = parseArgs({
+  options: { agnhost: { type: 'string' }, program: { type: 'string', multiple: true } },
+})
 if (values.agnhost !== undefined) write('agnhost.tar', agnhost(ROOT, named(values.agnhost)))
-if (values.coredns !== undefined) write('coredns.tar', coredns(named(values.coredns)))
+for (const each of (values.program ?? []).map(named)) write(`${basename(each.program)}.tar`, programAlone(each))
 if (Object.keys(values).length === 0) {
   const agent = gingham(architecture)
   check(agent)

@@ -28,6 +28,13 @@ const command = (name: string, seconds: number): Component => ({
   seconds,
 })
 
+const testImage = (name: string, seconds: number): Component => ({
+  name,
+  module: 'kubernetes',
+  package: `k8s.io/kubernetes/test/images/${name}`,
+  seconds,
+})
+
 /** In the order of building: what the API needs first, then what nodes need, then the suites. */
 export const COMPONENTS: readonly Component[] = [
   command('kube-apiserver', 500),
@@ -37,8 +44,10 @@ export const COMPONENTS: readonly Component[] = [
   command('kube-controller-manager', 56),
   command('kube-scheduler', 19),
   command('kube-proxy', 12),
-  { name: 'agnhost', module: 'kubernetes', package: 'k8s.io/kubernetes/test/images/agnhost', seconds: 11 },
+  testImage('agnhost', 11),
+  testImage('regression-issue-74839', 1),
   { name: 'coredns', module: 'coredns', package: 'github.com/coredns/coredns', seconds: 167 },
+  { name: 'ginkgo', module: 'kubernetes', package: 'github.com/onsi/ginkgo/v2/ginkgo', seconds: 10 },
   { name: 'e2e.test', module: 'kubernetes', package: 'k8s.io/kubernetes/test/e2e', test: true, seconds: 250 },
 ]
 

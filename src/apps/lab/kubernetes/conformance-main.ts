@@ -2,7 +2,7 @@
 // cluster with this project installed. It writes docs/conformance.md when it ran what is promised there; the exit code is 1 if
 // a spec failed or none ran. `--smoke`: a short look at everything instead, and a few specs.
 import { execFile, spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
@@ -16,7 +16,7 @@ import { KubernetesLab } from './lab.ts'
 import type { ProxyMode } from './node-files.ts'
 import { parseReport, printPage, type Spec, tally } from './report.ts'
 import { smoke } from './smoke.ts'
-import { FOCUS, LEFT_OUT, SKIP, SMOKE_FOCUS } from './suite.ts'
+import { FOCUS, LEFT_OUT, SKIP, SMOKE_FOCUS, STANDS_FOR, SUITE_IMAGES } from './suite.ts'
 
 const run = promisify(execFile)
 
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     focus: { type: 'string' },
     skip: { type: 'string', default: SKIP },
     proxy: { type: 'string', default: 'nftables' },
+    procs: { type: 'string', default: '6' },
     run: { type: 'string', default: '/var/lib/gingham-conformance' },
     prefix: { type: 'string', default: 'gconf' },
   },
@@ -34,31 +35,46 @@ const { values } = parseArgs({
 const focus = values.focus ?? (values.smoke ? SMOKE_FOCUS : FOCUS)
 const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
 
-/** The name under which the suite asks for its server. */
-async function agnhostName(): Promise<string> {
-  const { stdout } = await run(componentPath('e2e.test'), ['--list-images'], { maxBuffer: 1024 * 1024 })
-  const names = stdout.split('\n').filter(name => name.includes('e2e-test-images/agnhost:'))
-  // Of two versions the older one is there to upgrade from.
+/** The name under which the suite asks for one of its images: of two versions the older one is there to upgrade from. */
+function imageName(list: string, image: string): string {
+  const names = list.split('\n').filter(name => name.includes(`/${image}:`))
   const newest = names.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)
-  if (newest === undefined) throw new Error('the suite names no image of agnhost')
+  if (newest === undefined) throw new Error(`the suite names no image of ${image}`)
   return newest
 }
 
+async function buildImages(): Promise<void> {
+  const { stdout: list } = await run(componentPath('e2e.test'), ['--list-images'], { maxBuffer: 1024 * 1024 })
+  const image = (program: string, ...names: string[]): string => `${componentPath(program)}=${names.join(',')}`
+  const named = (name: string): string => imageName(list, name)
+  await run(process.execPath, [
+    join(ROOT, 'src/apps/image/main.ts'),
+    ...['--agnhost', image('agnhost', ...STANDS_FOR.map(named))],
+    ...['--program', image('regression-issue-74839', named('regression-issue-74839'))],
+    ...['--program', image('coredns', `localhost/coredns:${COREDNS_VERSION}`)],
+  ])
+}
+
+/** Runs the suite's specs, several at once but for those that say that they cannot stand it. */
 async function runSuite(folder: RunFolder, kubeconfig: string): Promise<Spec[]> {
-  const report = join(folder.folder('report'), 'junit.xml')
+  const reports = folder.folder('report')
   const args = [
+    ...[`--procs=${values.procs}`, '--timeout=90m', '--no-color', '--keep-going', '--silence-skips'],
+    ...[`--focus=${focus}`, `--skip=${values.skip}`, `--output-dir=${reports}`, '--junit-report=junit.xml'],
+    ...[componentPath('e2e.test'), '--'],
     ...[`--kubeconfig=${kubeconfig}`, '--provider=skeleton', '--allowed-not-ready-nodes=0'],
-    ...[`--ginkgo.focus=${focus}`, `--ginkgo.skip=${values.skip}`, '--ginkgo.timeout=90m', '--ginkgo.no-color'],
-    ...[`--ginkgo.junit-report=${report}`, '--dump-logs-on-failure=false'],
+    '--dump-logs-on-failure=false',
   ]
-  const child = spawn(componentPath('e2e.test'), args, {
-    cwd: folder.folder('report'),
+  const child = spawn(componentPath('ginkgo'), args, {
+    cwd: reports,
     stdio: ['ignore', 'inherit', 'inherit'],
     // It asks kubectl for some things.
     env: { ...process.env, PATH: `${join(componentPath('kubectl'), '..')}:${process.env.PATH}` },
   })
   folder.recordProcess(child.pid!)
   await new Promise<void>(resolve => child.once('exit', () => resolve()))
+  const report = join(reports, 'junit.xml')
+  if (!existsSync(report)) throw new Error('the suite ended without a report')
   return parseReport(readFileSync(report, 'utf8'))
 }
 
@@ -70,13 +86,9 @@ async function startNameServer({ cluster }: KubernetesLab): Promise<string> {
 }
 
 async function main(): Promise<number> {
-  const names = [...CLUSTER_COMPONENTS, 'agnhost', 'coredns', 'e2e.test']
+  const names = [...CLUSTER_COMPONENTS, ...SUITE_IMAGES, 'ginkgo', 'e2e.test']
   await buildComponents({ names, say: text => steps.say(text) })
-  await run(process.execPath, [
-    join(ROOT, 'src/apps/image/main.ts'),
-    ...['--agnhost', `${componentPath('agnhost')}=${await agnhostName()}`],
-    ...['--coredns', `${componentPath('coredns')}=localhost/coredns:${COREDNS_VERSION}`],
-  ])
+  await buildImages()
   const folder = await RunFolder.claim(values.run, values.prefix, pid =>
     steps.say(`cleaning up after a dead lab (process ${pid})`),
   )
@@ -87,7 +99,7 @@ async function main(): Promise<number> {
     once: true,
     kubernetes: true,
   }
-  const lab = new KubernetesLab(folder, options, steps, ['agnhost', 'coredns'])
+  const lab = new KubernetesLab(folder, options, steps, SUITE_IMAGES)
   const began = performance.now()
   try {
     await lab.start()

@@ -14,8 +14,8 @@ import { kubeconfig, makeCertificates } from './certificates.ts'
 import { API_COMPONENTS, componentPath, missingComponents } from './components.ts'
 
 const API_PORT = 6443
-const SERVICE_CIDR = '10.96.0.0/16'
-/** The first address of the service network: the API server as pods see it. */
+const SERVICE_CIDRS = ['10.96.0.0/16', 'fd00:10:96::/112'] as const
+/** The first address of the service networks: the API server as pods see it. */
 const SERVICE_ADDRESS = '10.96.0.1'
 const PATIENCE_MS = 60_000
 const PARTS = ['etcd', 'kube-apiserver', 'relay']
@@ -158,7 +158,7 @@ function apiserverArgs(pki: string, address: string | undefined): string[] {
     ...[`--secure-port=${API_PORT}`, '--bind-address=0.0.0.0', `--advertise-address=${address ?? '127.0.0.1'}`],
     // A loopback address cannot be an endpoint of the service `kubernetes`; without nodes nobody asks for it.
     ...(address === undefined ? ['--endpoint-reconciler-type=none'] : []),
-    ...[`--service-cluster-ip-range=${SERVICE_CIDR}`, '--allow-privileged=true'],
+    ...[`--service-cluster-ip-range=${SERVICE_CIDRS.join(',')}`, '--allow-privileged=true'],
     ...['--authorization-mode=Node,RBAC', '--enable-admission-plugins=NodeRestriction'],
     `--client-ca-file=${file('ca.crt')}`,
     ...[`--tls-cert-file=${file('apiserver.crt')}`, `--tls-private-key-file=${file('apiserver.key')}`],

@@ -4,6 +4,11 @@
 /** What docs/conformance.md is about. */
 export const FOCUS = String.raw`\[sig-network\]`
 
+/** Programs with an image each. */
+export const SUITE_IMAGES = ['agnhost', 'regression-issue-74839', 'coredns'] as const
+/** Images that the test server's, with its tools, is as good as: specs use a shell of them, or only that they run. */
+export const STANDS_FOR = ['agnhost', 'busybox', 'nginx', 'glibc-dns-testing', 'distroless-iptables', 'pause'] as const
+
 export type LeftOut = { readonly pattern: string; readonly what: string; readonly why: string }
 
 const feature = (name: string, why: string): LeftOut => ({ pattern: `Feature:${name}`, what: `Feature:${name}`, why })
