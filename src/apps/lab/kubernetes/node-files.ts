@@ -98,7 +98,7 @@ export const renderKubelet = (facts: NodeFacts): string =>
 
 export type ProxyMode = 'nftables' | 'iptables'
 
-/** Tables of connections are the machine's own: kube-proxy must not try to size them. */
+/** How large a table of connections may be is the machine's own to say: kube-proxy must not try to. */
 export const renderProxy = (
   facts: NodeFacts,
   proxy: { readonly mode: ProxyMode; readonly kubeconfig: string },
@@ -111,7 +111,7 @@ export const renderProxy = (
       clientConnection: { kubeconfig: proxy.kubeconfig },
       clusterCIDR: facts.podCidrs.join(','),
       hostnameOverride: facts.name,
-      conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
+      conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: '24h0m0s', tcpCloseWaitTimeout: '1h0m0s' },
       healthzBindAddress: '127.0.0.1:10256',
       metricsBindAddress: '127.0.0.1:10249',
     },
