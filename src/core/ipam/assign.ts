@@ -1,26 +1,16 @@
-// Giving addresses: from the owner's blocks, then from a new block, then from a block of others. Blocks are read, then the
-// handle is written, with the counts that they will have, then the blocks: a process killed in between leaves a handle that
-// says too much, which the handle's release repairs, and never an address that nobody knows of.
-import { type Addr, FAMILIES, type Family, familyOf, toNumber } from '../net/addr.ts'
+// Giving addresses: from the owner's blocks, then from a new block, then from a block of others. What handles say comes
+// before what blocks say (promises.ts). Who asks at the same time shares the writes of the blocks.
+import { type Addr, FAMILIES, type Family } from '../net/addr.ts'
 import { type Prefix, prefixContains, prefixCovers, prefixFamily } from '../net/prefix.ts'
 import { claimBlock, openBlock, readBlock, type StoredBlock, settleAffinity } from './affinity.ts'
-import {
-  type Attribute,
-  addressAt,
-  allocate,
-  encodeBlock,
-  freeOrdinals,
-  type Moment,
-  mentionsOwner,
-  ordinalOf,
-  ordinalsOf,
-} from './block.ts'
+import { allocateAll, takeInTurn } from './batch.ts'
+import { type Attribute, addressAt, type Block, encodeBlock, type Moment, mentionsOwner, ordinalsOf } from './block.ts'
 import { blockLimit, type IpamConfig } from './config.ts'
-import { EMPTY_HANDLE, encodeHandle, withCount } from './handle.ts'
-import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, handleKey, type Owner } from './keys.ts'
-import { IpamError, list, type Plan, put, retry, type Write, writeAll } from './plan.ts'
-import { blockOf, blocksFrom, type IPPoolLike, shuffle } from './pools.ts'
-import { readHandle, releaseFrom, type StoredHandle } from './release.ts'
+import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, type Owner } from './keys.ts'
+import { IpamError, list, type Outcome, type Plan, retry, writeAll } from './plan.ts'
+import { blocksFrom, type IPPoolLike, shuffle } from './pools.ts'
+import { Promises, promiseAll } from './promises.ts'
+import { releaseFrom } from './release.ts'
 
 /** What all kinds of allocation need to know; time and chance among it. */
 export type AssignContext = {
@@ -46,38 +36,63 @@ export type AutoAssign = AssignContext & {
 
 export type Assigned = Readonly<Record<Family, readonly Addr[]>>
 
-/** Gives all the addresses wanted in both families, or none: what was got is given back before it throws. */
-export function* autoAssign(request: AutoAssign): Plan<Assigned> {
-  const got: Record<Family, Addr[]> = { 4: [], 6: [] }
-  const work: Work = { ...request, got, promises: new Promises(request) }
-  try {
-    const own = { 4: yield* ownBlocks(4, work), 6: yield* ownBlocks(6, work) }
-    for (;;) {
-      // One block of each family at a time: the handle is written once for both.
-      const sources = FAMILIES.flatMap(family => (missing(work, family) > 0 ? (own[family].sources.shift() ?? []) : []))
-      if (sources.length === 0) break
-      yield* assignFrom(sources, work)
-    }
-    for (const family of FAMILIES) if (missing(work, family) > 0) yield* assignFromMore(family, own[family], work)
-  } catch (error) {
-    const mine = [...got[4], ...got[6]]
-    for (const cidr of work.promises.made.keys()) {
-      yield* releaseFrom(cidr, [request.handle], block =>
-        ordinalsOf(block, request.handle).filter(ordinal => mine.includes(addressAt(cidr, ordinal))),
-      )
-    }
-    throw error
-  }
-  return got
+/**
+ * Gives to each all the addresses that it wants in both families, or none. What the owner's blocks have is given to all of
+ * them at once: each block is written once.
+ */
+export function* autoAssign(requests: readonly AutoAssign[]): Plan<readonly Outcome<Assigned>[]> {
+  const works = requests.map(
+    (request): Work => ({ ...request, got: { 4: [], 6: [] }, promises: new Promises(request) }),
+  )
+  for (const ofOwner of Map.groupBy(works, ({ owner }) => owner).values()) yield* assign(ofOwner)
+  return works.map(({ got, error }) => (error === undefined ? { ok: true, value: got } : { ok: false, error }))
 }
 
+/** One request on its way. */
 type Work = AutoAssign & {
   /** Filled as addresses are given, so that a failure half way knows what there is to give back. */
   readonly got: Record<Family, Addr[]>
   readonly promises: Promises
+  error?: Error
+}
+
+function* assign(works: readonly Work[]): Plan<void> {
+  for (let left = works; left.length > 0; left = left.filter(isWaiting)) {
+    const own = yield* attempt(left, assignFromOwn(left))
+    const first = left.find(isWaiting)
+    // The others find room in the block that it claims, or in what it gives back.
+    if (own && first) yield* attempt([first], assignFromMore(first, own))
+    for (const work of left) if (!isWaiting(work)) yield* attempt([work], finish(work))
+  }
+}
+
+/** A plan on whose failure nobody fails but these. */
+function* attempt<T>(works: readonly Work[], plan: Plan<T>): Plan<T | undefined> {
+  try {
+    return yield* plan
+  } catch (error) {
+    for (const work of works) if (isWaiting(work)) work.error = error as Error
+    return undefined
+  }
+}
+
+/** All is given, or else what was got is given back. */
+function* finish({ error, got, handle, promises }: Work): Plan<void> {
+  if (error === undefined) return yield* promises.settle()
+  // Where the datastore failed nothing more is asked of it: a release by handle finds what is left.
+  if (!(error instanceof IpamError)) return
+  const mine = [...got[4], ...got[6]]
+  for (const cidr of promises.made.keys()) {
+    yield* releaseFrom(cidr, [handle], block =>
+      ordinalsOf(block, handle).filter(ordinal => mine.includes(addressAt(cidr, ordinal))),
+    )
+  }
 }
 
 const missing = ({ wanted, got }: Work, family: Family): number => wanted[family].count - got[family].length
+
+const isWaiting = (work: Work): boolean =>
+  work.error === undefined && FAMILIES.some(family => missing(work, family) > 0)
 
 const inPools = ({ wanted }: Work, cidr: Prefix): boolean =>
   wanted[prefixFamily(cidr)].pools.some(pool => prefixCovers(pool.cidr, cidr))
@@ -87,32 +102,109 @@ const isReservedIn =
   (address: Addr): boolean =>
     reserved.some(range => prefixContains(range, address))
 
-/** A block to take addresses from, as it was read last, before anything was written; only if it has this affinity, if any. */
-type Source = { readonly cidr: Prefix; readonly affinity: Owner | undefined; readonly known: StoredBlock | undefined }
+/** What the owner has of a family: its blocks, all that have an affinity, and how many are its own. */
+type Own = {
+  readonly blocks: readonly StoredBlock[]
+  readonly listed: ReadonlySet<Prefix | undefined>
+  readonly count: number
+}
 
-/** What the owner has of a family: blocks with something free, all that have an affinity, and how many are its own. */
-type Own = { readonly sources: Source[]; readonly listed: ReadonlySet<Prefix | undefined>; readonly count: number }
+/** Gives what the owner's blocks have. They are read before anything is written, and again if others wrote one meanwhile. */
+function* assignFromOwn(works: readonly Work[]): Plan<Readonly<Record<Family, Own>>> {
+  return yield* retry(function* () {
+    const own = { 4: yield* ownBlocks(4, works), 6: yield* ownBlocks(6, works) }
+    return (yield* give(works, [...own[4].blocks, ...own[6].blocks])) ? own : undefined
+  })
+}
 
 /** Affinities that are half done are finished on the way. */
-function* ownBlocks(family: Family, work: Work): Plan<Own> {
-  const { owner, now } = work
-  const sources: Source[] = []
-  if (missing(work, family) === 0) return { sources, listed: new Set(), count: 0 }
+function* ownBlocks(family: Family, works: readonly Work[]): Plan<Own> {
+  const blocks: StoredBlock[] = []
+  const wanting = works.filter(work => isWaiting(work) && missing(work, family) > 0)
+  const [first] = wanting
+  if (first === undefined) return { blocks, listed: new Set(), count: 0 }
+  const { owner, now } = first
   const affinities = yield* list(affinitiesPrefix(owner, family))
   let count = affinities.length
   for (const affinity of affinities) {
     const cidr = cidrOfKey(affinity.key)
-    if (cidr === undefined || !inPools(work, cidr)) continue
+    if (cidr === undefined || !wanting.some(work => inPools(work, cidr))) continue
     const known = yield* settleAffinity(owner, cidr, { affinity, now })
     if (known === undefined) count--
-    else if (known !== 'corrupt' && freeOrdinals(known.block, 1, isReservedIn(work)).length > 0)
-      sources.push({ cidr, affinity: owner, known })
+    else if (known !== 'corrupt') blocks.push(known)
   }
-  return { sources, listed: new Set(affinities.map(({ key }) => cidrOfKey(key))), count }
+  return { blocks, listed: new Set(affinities.map(({ key }) => cidrOfKey(key))), count }
+}
+
+/**
+ * Gives each what it still wants, as far as these blocks have it: the handles are written side by side, then the blocks. Who
+ * fails does not keep the others from theirs. False if a block has been written by others since it was read.
+ */
+function* give(works: readonly Work[], blocks: readonly StoredBlock[]): Plan<boolean> {
+  const planned = shareOut(works, blocks)
+  const wanted = new Map<Promises, Map<Prefix, number>>()
+  for (const { cidr, next, takes } of planned) {
+    for (const { work } of takes) {
+      const totals = wanted.get(work.promises) ?? new Map<Prefix, number>()
+      wanted.set(work.promises, totals.set(cidr, ordinalsOf(next, work.handle).length))
+    }
+  }
+  const failures = yield* promiseAll(wanted)
+  for (const work of works) work.error ??= failures.get(work.promises)
+  const changes = planned.flatMap(({ cidr, found, takes }) => {
+    const kept = takes.filter(({ work }) => work.error === undefined)
+    return kept.length === 0 ? [] : [{ cidr, found, kept, next: allocateAll(found.block, kept) }]
+  })
+  if (changes.length === 0) return true
+  const written = yield* writeAll(
+    changes.map(({ cidr, found, next }) => ({
+      key: blockKey(cidr),
+      value: encodeBlock(next),
+      ifRevision: found.revision,
+    })),
+  )
+  for (const [i, { cidr, next, kept }] of changes.entries()) {
+    if (written[i] === undefined) continue
+    for (const { work, ordinals } of kept) {
+      work.got[prefixFamily(cidr)].push(...ordinals.map(ordinal => addressAt(cidr, ordinal)))
+      work.promises.keep(cidr, ordinalsOf(next, work.handle).length)
+    }
+  }
+  return written.every(revision => revision !== undefined)
+}
+
+type Take = { readonly work: Work; readonly ordinals: readonly number[]; readonly attribute: Attribute }
+/** A block with what is taken of it, and as it will be. */
+type Share = {
+  readonly cidr: Prefix
+  readonly found: StoredBlock
+  readonly takes: readonly Take[]
+  readonly next: Block
+}
+
+/** Who is to have what of blocks; those of which nobody has anything are left out. */
+function shareOut(works: readonly Work[], blocks: readonly StoredBlock[]): Share[] {
+  const left = new Map(works.map(work => [work, { 4: missing(work, 4), 6: missing(work, 6) }]))
+  return blocks.flatMap(found => {
+    const { cidr } = found.block
+    const family = prefixFamily(cidr)
+    const wanting = works.filter(work => isWaiting(work) && left.get(work)![family] > 0 && inPools(work, cidr))
+    const wishes = wanting.map(work => ({ count: left.get(work)![family], isReserved: isReservedIn(work) }))
+    const takes = takeInTurn(found.block, wishes).flatMap((ordinals, i): Take[] => {
+      const work = wanting[i]!
+      left.get(work)![family] -= ordinals.length
+      return ordinals.length === 0 ? [] : [{ work, ordinals, attribute: toAttribute(work) }]
+    })
+    return takes.length === 0 ? [] : [{ cidr, found, takes, next: allocateAll(found.block, takes) }]
+  })
 }
 
 /** What the owner's blocks do not have: from blocks that are its own by the block alone, from new ones, from others'. */
-function* assignFromMore(family: Family, own: Own, work: Work): Plan<void> {
+function* assignFromMore(work: Work, own: Readonly<Record<Family, Own>>): Plan<void> {
+  for (const family of FAMILIES) if (missing(work, family) > 0) yield* assignFamilyFromMore(family, own[family], work)
+}
+
+function* assignFamilyFromMore(family: Family, own: Own, work: Work): Plan<void> {
   const { owner, config, now } = work
   const { count, pools } = work.wanted[family]
   let owned = own.count
@@ -126,7 +218,7 @@ function* assignFromMore(family: Family, own: Own, work: Work): Plan<void> {
     const known = yield* claimBlock(owner, cidr, now)
     if (known === undefined) continue
     owned++
-    yield* assignFrom([{ cidr, affinity: owner, known }], work)
+    yield* assignFrom({ cidr, affinity: owner, known }, work)
     if (missing(work, family) === 0) return
   }
   if (config.autoAllocateBlocks) {
@@ -140,7 +232,7 @@ function* assignFromMore(family: Family, own: Own, work: Work): Plan<void> {
       const known = yield* claimBlock(owner, cidr, now)
       if (known === undefined) continue
       owned++
-      yield* assignFrom([{ cidr, affinity: owner, known }], work)
+      yield* assignFrom({ cidr, affinity: owner, known }, work)
       if (missing(work, family) === 0) return
     }
   }
@@ -149,7 +241,7 @@ function* assignFromMore(family: Family, own: Own, work: Work): Plan<void> {
     for (const { cidr, stored } of shuffle(existing, work.seed)) {
       const opened = openBlock(stored)
       if (opened === 'corrupt' || opened.block.affinity === owner || opened.block.unallocated.length === 0) continue
-      yield* assignFrom([{ cidr, affinity: undefined, known: undefined }], work)
+      yield* assignFrom({ cidr, affinity: undefined, known: undefined }, work)
       if (missing(work, family) === 0) return
     }
   }
@@ -172,129 +264,24 @@ function* candidates(
   }
 }
 
-/** Takes as many addresses as are still wanted from blocks, at most one of each family. */
-function* assignFrom(sources: readonly Source[], work: Work): Plan<void> {
-  const { handle, got, promises } = work
-  let left = sources
+/** A block to take addresses from, as it was read last; only if it has this affinity, if any. */
+type Source = { readonly cidr: Prefix; readonly affinity: Owner | undefined; readonly known: StoredBlock | undefined }
+
+/** Takes as many addresses as are still wanted, and as the block has. */
+function* assignFrom({ cidr, affinity, known }: Source, work: Work): Plan<void> {
+  let last = known
   yield* retry(function* (): Plan<true | undefined> {
-    const takes: { readonly source: Source; readonly chosen: readonly number[]; readonly write: Write }[] = []
-    const totals = new Map<Prefix, number>()
-    for (const source of left) {
-      const { cidr, affinity } = source
-      const found = source.known ?? (yield* readBlock(cidr))
-      if (found === undefined || found === 'corrupt') continue
-      const { block, revision } = found
-      if (affinity !== undefined && block.affinity !== affinity) continue
-      const chosen = freeOrdinals(block, missing(work, prefixFamily(cidr)), isReservedIn(work))
-      if (chosen.length === 0) continue
-      const value = encodeBlock(allocate(block, chosen, toAttribute(work)))
-      takes.push({ source, chosen, write: { key: blockKey(cidr), value, ifRevision: revision } })
-      totals.set(cidr, ordinalsOf(block, handle).length + chosen.length)
-    }
-    if (takes.length === 0) return true
-    yield* promises.make(totals)
-    const written = yield* writeAll(takes.map(({ write }) => write))
-    left = []
-    for (const [i, { source, chosen }] of takes.entries()) {
-      const { cidr } = source
-      if (written[i] === undefined) left = [...left, { ...source, known: undefined }]
-      else {
-        got[prefixFamily(cidr)].push(...chosen.map(ordinal => addressAt(cidr, ordinal)))
-        promises.keep(cidr, totals.get(cidr)!)
-      }
-    }
-    return left.length === 0 || undefined
+    const found = last ?? (yield* readBlock(cidr))
+    last = undefined
+    if (found === undefined || found === 'corrupt') return true
+    if (affinity !== undefined && found.block.affinity !== affinity) return true
+    return (yield* give([work], [found])) || undefined
   })
-  for (const { cidr } of sources) yield* promises.settle(cidr)
+  if (work.error !== undefined) throw work.error
 }
 
-/** Writes into a handle what its blocks will hold. It remembers what it wrote: the next block needs no look at it. */
-class Promises {
-  readonly #id: string
-  #known: StoredHandle | undefined
-  readonly #isNew: boolean
-  /** What was promised of each block at most, and what it holds. */
-  readonly made = new Map<Prefix, { readonly promised: number; readonly held: number }>()
-
-  constructor({ handle, isNewHandle = false }: AssignContext) {
-    this.#id = handle
-    this.#isNew = isNewHandle
-  }
-
-  /** That the blocks will hold this many of its addresses; always a write, so that a release notices. */
-  *make(totals: ReadonlyMap<Prefix, number>): Plan<void> {
-    yield* retry(() => this.#write(totals))
-    for (const [cidr, total] of totals) {
-      const { promised = 0, held = 0 } = this.made.get(cidr) ?? {}
-      this.made.set(cidr, { promised: Math.max(promised, total), held })
-    }
-  }
-
-  keep(cidr: Prefix, held: number): void {
-    this.made.set(cidr, { promised: this.made.get(cidr)!.promised, held })
-  }
-
-  /** Takes back what an earlier try promised and the block does not have in the end. */
-  *settle(cidr: Prefix): Plan<void> {
-    const { promised = 0, held = 0 } = this.made.get(cidr) ?? {}
-    if (promised > held) yield* releaseFrom(cidr, [this.#id], () => [])
-  }
-
-  *#write(totals: ReadonlyMap<Prefix, number>): Plan<true | undefined> {
-    const isFirst = this.#isNew && this.made.size === 0
-    const { handle, revision } =
-      this.#known ?? (isFirst ? { handle: EMPTY_HANDLE, revision: 0 } : yield* readHandle(this.#id))
-    this.#known = undefined
-    let counted = handle
-    for (const [cidr, total] of totals)
-      counted = withCount(counted, cidr, Math.max(total, handle.counts.get(cidr) ?? 0))
-    const written = yield* put(handleKey(this.#id), encodeHandle(counted), revision)
-    if (written === undefined && isFirst) throw new IpamError('exists', `there is the handle ${this.#id} already`)
-    if (written === undefined) return undefined
-    this.#known = { handle: counted, revision: written }
-    return true
-  }
-}
-
-const toAttribute = ({ handle, attributes }: AssignContext): Attribute => ({
+export const toAttribute = ({ handle, attributes }: AssignContext): Attribute => ({
   handleId: handle,
   secondary: new Map(Object.entries(attributes)),
   rest: {},
 })
-
-/** Gives one certain address out of the pools (selected by the caller); reservations do not matter. */
-export function* assignIp(address: Addr, pools: readonly IPPoolLike[], context: AssignContext): Plan<void> {
-  const { owner, handle, config, now } = context
-  const pool = pools.find(({ cidr }) => prefixContains(cidr, address))
-  if (!pool) {
-    throw new IpamError('no-pool', `the IP address ${address} is not in any enabled IPv${familyOf(address)} pool`)
-  }
-  const cidr = blockOf(pool, toNumber(address))
-  const ordinal = ordinalOf(cidr, address)!
-  const promises = new Promises(context)
-  try {
-    yield* retry(function* (): Plan<true | undefined> {
-      const found = yield* readBlock(cidr)
-      if (found === 'corrupt') throw new IpamError('corrupt', `the IPAM block ${cidr} cannot be read`)
-      if (found === undefined) {
-        yield* claimBlock(owner, cidr, now)
-        return undefined
-      }
-      const { block, revision } = found
-      if (block.allocations[ordinal] !== null) {
-        throw new IpamError('assigned', `the IP address ${address} is already assigned`)
-      }
-      if (config.strictAffinity && block.affinity !== owner) {
-        throw new IpamError('not-owned', `${address} is in the block ${cidr}, which is not affine to ${owner}`)
-      }
-      const total = ordinalsOf(block, handle).length + 1
-      yield* promises.make(new Map([[cidr, total]]))
-      const next = allocate(block, [ordinal], toAttribute(context))
-      if ((yield* put(blockKey(cidr), encodeBlock(next), revision)) === undefined) return undefined
-      promises.keep(cidr, total)
-      return true
-    })
-  } finally {
-    yield* promises.settle(cidr)
-  }
-}

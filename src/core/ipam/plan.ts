@@ -1,5 +1,5 @@
-// A plan is a pure description of work on a datastore: a generator that yields one step at a time (read a key, read a
-// prefix, compare-and-set writes of which none waits for another) and is sent what came of it. It never waits, knows no
+// A plan is a pure description of work on a datastore: a generator that yields one step at a time (read keys, read a
+// prefix, compare-and-set writes; of keys and writes none waits for another) and is sent what came of it. It never waits, knows no
 // clock and no chance, and may be abandoned at any write: whoever comes next finds a state that its own plan repairs.
 
 /** A key as it was read: its text and the revision to name when writing it. */
@@ -12,15 +12,18 @@ export type Write = { readonly key: string; readonly value: string | undefined; 
 export type Written = number | undefined
 
 export type Step =
-  | { readonly kind: 'get'; readonly key: string }
+  | { readonly kind: 'get'; readonly keys: readonly string[] }
   | { readonly kind: 'list'; readonly prefix: string }
-  /** In any order, or side by side. */
-  | { readonly kind: 'write'; readonly writes: readonly Write[] }
+  /** In any order, or side by side. A write that fails ends the plan, unless they are told to fail each for itself. */
+  | { readonly kind: 'write'; readonly writes: readonly Write[]; readonly apart?: boolean }
 
-/** To get: the entry or undefined; to list: entries by key; to write: what became of each. */
-export type Answer = Stored | readonly Stored[] | readonly Written[] | undefined
+/** To get: each entry or undefined; to list: entries by key; to write: what became of each. */
+export type Answer = readonly (Stored | undefined)[] | readonly (Written | Error)[]
 
 export type Plan<T> = Generator<Step, T, Answer>
+
+/** What became of one question of several that a plan answers together. */
+export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: Error }
 
 export type IpamErrorCode =
   | 'retries'
@@ -46,7 +49,11 @@ export class IpamError extends Error {
 }
 
 export function* get(key: string): Plan<Stored | undefined> {
-  return (yield { kind: 'get', key }) as Stored | undefined
+  return (yield* getAll([key]))[0]
+}
+
+export function* getAll(keys: readonly string[]): Plan<readonly (Stored | undefined)[]> {
+  return (yield { kind: 'get', keys }) as readonly (Stored | undefined)[]
 }
 
 export function* list(prefix: string): Plan<readonly Stored[]> {
@@ -55,6 +62,11 @@ export function* list(prefix: string): Plan<readonly Stored[]> {
 
 export function* writeAll(writes: readonly Write[]): Plan<readonly Written[]> {
   return (yield { kind: 'write', writes }) as readonly Written[]
+}
+
+/** As `writeAll`, but a write that the datastore refuses for another reason than its revision has its error in its place. */
+export function* writeApart(writes: readonly Write[]): Plan<readonly (Written | Error)[]> {
+  return (yield { kind: 'write', writes, apart: true }) as readonly (Written | Error)[]
 }
 
 /** The new revision, or undefined if the key has another revision than the one named. */
@@ -76,5 +88,8 @@ export function* retry<T>(attempt: () => Plan<T | undefined>): Plan<T> {
     const result = yield* attempt()
     if (result !== undefined) return result
   }
-  throw new IpamError('retries', 'Max retries hit - excessive concurrent IPAM requests')
+  throw noEnd()
 }
+
+/** Why nobody tries any longer. */
+export const noEnd = (): IpamError => new IpamError('retries', 'Max retries hit - excessive concurrent IPAM requests')

@@ -4,6 +4,7 @@
 import { type Addr, BITS, FAMILIES, familyOf, toNumber } from '../net/addr.ts'
 import { makePrefix, type Prefix } from '../net/prefix.ts'
 import { readBlock, releaseAffinity } from './affinity.ts'
+import { freeAll } from './batch.ts'
 import {
   addressAt,
   type Block,
@@ -19,18 +20,39 @@ import {
 } from './block.ts'
 import { decodeHandle, EMPTY_HANDLE, encodeHandle, type Handle, withCount } from './handle.ts'
 import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, handleKey, type Owner } from './keys.ts'
-import { get, IpamError, list, type Plan, put, remove, retry, type Write, writeAll } from './plan.ts'
+import {
+  get,
+  getAll,
+  IpamError,
+  list,
+  type Outcome,
+  type Plan,
+  put,
+  remove,
+  retry,
+  type Write,
+  writeAll,
+  writeApart,
+} from './plan.ts'
 import { DEFAULT_BLOCK_SIZE } from './pools.ts'
 
 export type StoredHandle = { readonly handle: Handle; readonly revision: number }
 
 /** A handle as it is, or the empty one at revision 0. */
 export function* readHandle(id: string): Plan<StoredHandle> {
-  const stored = yield* get(handleKey(id))
-  if (!stored) return { handle: EMPTY_HANDLE, revision: 0 }
-  const handle = decodeHandle(stored.value)
-  if (!handle) throw new IpamError('corrupt', `the IPAM handle ${id} cannot be read`)
-  return { handle, revision: stored.revision }
+  const [found] = yield* readHandles([id])
+  if (found instanceof Error) throw found
+  return found!
+}
+
+/** Of handles that make no sense the error. */
+export function* readHandles(ids: readonly string[]): Plan<readonly (StoredHandle | IpamError)[]> {
+  return (yield* getAll(ids.map(handleKey))).map((stored, i) => {
+    if (!stored) return { handle: EMPTY_HANDLE, revision: 0 }
+    const handle = decodeHandle(stored.value)
+    if (!handle) return new IpamError('corrupt', `the IPAM handle ${ids[i]} cannot be read`)
+    return { handle, revision: stored.revision }
+  })
 }
 
 /**
@@ -84,38 +106,73 @@ const blockWrite = (block: Block, ifRevision: number): Write => ({
   ifRevision,
 })
 
-/** Releases every address of a handle, and the handle; gives them. A handle that is not there has none. */
-export function* releaseByHandle(id: string): Plan<Addr[]> {
-  const addresses: Addr[] = []
-  yield* retry(function* (): Plan<true | undefined> {
-    const { handle, revision } = yield* readHandle(id)
-    for (const [cidr, ordinals] of yield* freeAll(id, handle.counts.keys()))
-      addresses.push(...ordinals.map(ordinal => addressAt(cidr, ordinal)))
-    return revision === 0 || (yield* remove(handleKey(id), revision)) || undefined
-  })
-  return addresses
+/** The release of one handle among several. */
+type Leaving = { readonly id: string; readonly addresses: Addr[]; error?: Error }
+type Named = { readonly leaving: Leaving; readonly stored: StoredHandle }
+
+/** Releases every address of handles, and the handles; gives them. A handle that is not there has none. */
+export function* releaseByHandle(ids: readonly string[]): Plan<readonly Outcome<readonly Addr[]>[]> {
+  const all = ids.map((id): Leaving => ({ id, addresses: [] }))
+  let left = all
+  try {
+    yield* retry(function* (): Plan<true | undefined> {
+      const found = yield* readHandles(left.map(({ id }) => id))
+      const named = left.flatMap((leaving, i) => {
+        const stored = found[i]!
+        if (!(stored instanceof Error)) return [{ leaving, stored }]
+        leaving.error = stored
+        return []
+      })
+      yield* empty(named)
+      const emptied = named.filter(({ leaving, stored }) => leaving.error === undefined && stored.revision !== 0)
+      const removals = emptied.map(({ leaving: { id }, stored: { revision } }) => ({
+        key: handleKey(id),
+        value: undefined,
+        ifRevision: revision,
+      }))
+      const removed = removals.length === 0 ? [] : yield* writeApart(removals)
+      left = emptied.flatMap(({ leaving }, i) => {
+        const outcome = removed[i]
+        if (outcome instanceof Error) leaving.error = outcome
+        return outcome === undefined ? [leaving] : []
+      })
+      return left.length === 0 || undefined
+    })
+  } catch (error) {
+    for (const leaving of left) leaving.error ??= error as Error
+  }
+  return all.map(({ addresses, error }) =>
+    error === undefined ? { ok: true, value: addresses } : { ok: false, error },
+  )
 }
 
-/** Frees what the handle has in blocks. Each block is written, so that an allocation that has read it fails. */
-function* freeAll(id: string, cidrs: Iterable<Prefix>): Plan<ReadonlyMap<Prefix, readonly number[]>> {
-  const freed = new Map<Prefix, readonly number[]>()
-  let left: readonly Prefix[] = [...cidrs]
+/** Frees what handles have in blocks. Each block is written, once for all, so that an allocation that has read it fails. */
+function* empty(named: readonly Named[]): Plan<void> {
+  let left: readonly Prefix[] = [...new Set(named.flatMap(({ stored }) => [...stored.handle.counts.keys()]))]
   yield* retry(function* (): Plan<true | undefined> {
-    const writes: { readonly cidr: Prefix; readonly ordinals: readonly number[]; readonly write: Write }[] = []
+    const writes: { readonly cidr: Prefix; readonly freed: ReadonlyMap<Leaving, number[]>; readonly write: Write }[] =
+      []
     for (const cidr of left) {
+      const holders = named.filter(({ stored }) => stored.handle.counts.has(cidr)).map(({ leaving }) => leaving)
       const found = yield* readBlock(cidr)
-      if (found === 'corrupt') throw new IpamError('corrupt', `the IPAM block ${cidr} cannot be read`)
       if (found === undefined) continue
-      const ordinals = ordinalsOf(found.block, id)
-      const next = ordinals.length > 0 ? free(found.block, ordinals) : touch(found.block)
-      writes.push({ cidr, ordinals, write: blockWrite(next, found.revision) })
+      if (found === 'corrupt') {
+        for (const holder of holders) holder.error = new IpamError('corrupt', `the IPAM block ${cidr} cannot be read`)
+        continue
+      }
+      const freed = new Map(holders.map(holder => [holder, ordinalsOf(found.block, holder.id)]))
+      const next = freeAll(found.block, new Set([...freed.values()].flat()))
+      writes.push({ cidr, freed, write: blockWrite(next, found.revision) })
     }
     const written = writes.length === 0 ? [] : yield* writeAll(writes.map(({ write }) => write))
     left = writes.flatMap(({ cidr }, i) => (written[i] === undefined ? [cidr] : []))
-    for (const { cidr, ordinals } of writes) if (!left.includes(cidr)) freed.set(cidr, ordinals)
+    for (const { cidr, freed } of writes) {
+      if (left.includes(cidr)) continue
+      for (const [{ addresses }, ordinals] of freed)
+        addresses.push(...ordinals.map(ordinal => addressAt(cidr, ordinal)))
+    }
     return left.length === 0 || undefined
   })
-  return freed
 }
 
 /** An address to take back; with a handle or a sequence number, only if it is still that allocation. */

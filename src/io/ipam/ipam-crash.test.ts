@@ -11,8 +11,17 @@ import { ask, assertNothingLeft, assertSound, deps, dyingStore, Killed, open, po
 
 type Operation = {
   readonly name: string
+  /** What it gives addresses to, or takes them from; `h` without. */
+  readonly handles?: readonly string[]
   readonly prepare: (ipam: Ipam) => Promise<unknown>
   readonly run: (ipam: Ipam) => Promise<unknown>
+}
+
+const MANY = ['h', 'h2', 'h3']
+
+/** All at once; a process that was killed was killed for all of them. */
+async function atOnce(works: readonly Promise<unknown>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(works)) if (outcome.status === 'rejected') throw outcome.reason
 }
 
 const operations: readonly Operation[] = [
@@ -27,6 +36,30 @@ const operations: readonly Operation[] = [
       await ipam.autoAssign(ask('a', 'i', { num4: 1, num6: 1 }))
     },
     run: ipam => ipam.autoAssign(ask('a', 'h', { num4: 1, num6: 1, isNewHandle: true })),
+  },
+  {
+    name: 'assignments that share the writes of blocks, one of them refused',
+    handles: MANY,
+    prepare: ipam => ipam.autoAssign(ask('a', 'i', { num4: 1, num6: 1 })),
+    run: ipam =>
+      atOnce([
+        ...MANY.map(handle => ipam.autoAssign(ask('a', handle, { num6: 1, isNewHandle: true }))),
+        ipam.autoAssign(ask('a', 'i', { num6: 1, isNewHandle: true })).catch(error => {
+          if (!(error instanceof IpamError)) throw error
+        }),
+      ]),
+  },
+  {
+    name: 'assignments that share a new block',
+    handles: MANY,
+    prepare: ipam => ipam.autoAssign(ask('a', 'i', { num4: 3, num6: 1 })),
+    run: ipam => atOnce(MANY.map(handle => ipam.autoAssign(ask('a', handle, { num6: 1, isNewHandle: true })))),
+  },
+  {
+    name: 'releases that share the writes of blocks',
+    handles: MANY,
+    prepare: ipam => Promise.all(MANY.map(handle => ipam.autoAssign(ask('a', handle, { num4: 2, num6: 1 })))),
+    run: ipam => atOnce(MANY.map(handle => ipam.releaseByHandle(handle))),
   },
   {
     name: 'borrowing',
@@ -72,7 +105,7 @@ const operations: readonly Operation[] = [
 ]
 
 describe('killed between any two writes', () => {
-  for (const { name, prepare, run } of operations) {
+  for (const { name, handles = ['h'], prepare, run } of operations) {
     it(`${name}: the next operations repair it`, async () => {
       let places = 0
       for (let writes = 1; ; writes++) {
@@ -95,8 +128,9 @@ describe('killed between any two writes', () => {
           const at = `write ${writes}, ${applies ? 'done' : 'not done'}`
           assert.deepEqual((await audit(store)).broken, [], at)
           // The container runtime deletes what it was adding, and goes on; the node's next allocation settles its blocks.
-          await ipam.releaseByHandle('h')
-          assert.ok(![...(await audit(store)).allocated.values()].includes('h'), at)
+          for (const handle of handles) await ipam.releaseByHandle(handle)
+          const holders = new Set((await audit(store)).allocated.values())
+          for (const handle of handles) assert.ok(!holders.has(handle), at)
           await ipam.autoAssign(ask('a', 'next', { num4: 1, num6: 1 }))
           const after = await audit(store)
           assert.deepEqual(after.broken, [], at)

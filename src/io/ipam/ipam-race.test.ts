@@ -16,6 +16,8 @@ import { ask, assertNothingLeft, deps, dyingStore, ipamError, Killed, pools } fr
 
 type Action =
   | { readonly kind: 'assign'; readonly num4: number; readonly num6: number; readonly dies: number }
+  /** Of one process, all at once: additions of so many addresses, and releases of so many of its handles. */
+  | { readonly kind: 'burst'; readonly adds: readonly number[]; readonly releases: number; readonly dies: number }
   | { readonly kind: 'certain'; readonly last: number }
   | { readonly kind: 'release'; readonly which: number; readonly dies: number }
   | { readonly kind: 'releaseIp'; readonly which: number }
@@ -27,6 +29,15 @@ const dies = fc.oneof(
 )
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('assign' as const), num4: fc.nat(3), num6: fc.nat(2), dies }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('burst' as const),
+      adds: fc.array(fc.integer({ min: 1, max: 2 }), { maxLength: 4 }),
+      releases: fc.nat(3),
+      dies,
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('certain' as const), last: fc.nat(15) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('release' as const), which: fc.nat(20), dies }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('releaseIp' as const), which: fc.nat(20) }) },
@@ -35,7 +46,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 const history = fc.array(action, { maxLength: 10 })
 
 /** What went right, wrong and was killed over all runs, so that the property cannot pass by doing nothing. */
-const seen = { assigned: 0, refused: 0, killed: 0, released: 0, peaceful: 0 }
+const seen = { assigned: 0, refused: 0, killed: 0, released: 0, peaceful: 0, shared: 0 }
 
 /** The store, where every step waits for its turn, and the scheduler gives the turns. */
 function inTurns(store: Store, scheduler: fc.Scheduler): Store {
@@ -129,6 +140,52 @@ async function runHistories(
             }
           }
           break
+        case 'burst': {
+          const ipam = start(step.dies)
+          const leaving = own.splice(0, step.releases)
+          for (const target of leaving) {
+            drop(target)
+            uncertain.add(target)
+          }
+          const settle = async (work: Promise<unknown>, done: () => void, failed: () => void): Promise<void> => {
+            try {
+              await work
+            } catch (error) {
+              return expected(error) ? failed() : undefined
+            }
+            done()
+          }
+          const additions = step.adds.map((num4, j) => {
+            const burst = `${handle}.${j}`
+            handles.add(burst)
+            const given = ipam.autoAssign(ask(node, burst, { num4, num6: j % 2, isNewHandle: true }))
+            const taken = given.then(({ v4, v6 }) => take([...v4, ...v6], burst))
+            return settle(
+              taken,
+              () => {
+                own.push(burst)
+                seen.assigned++
+              },
+              () => {
+                own.push(burst)
+                uncertain.add(burst)
+              },
+            )
+          })
+          const releases = leaving.map(target =>
+            settle(
+              ipam.releaseByHandle(target),
+              () => {
+                uncertain.delete(target)
+                seen.released++
+              },
+              () => {},
+            ),
+          )
+          await Promise.all([...additions, ...releases])
+          if (additions.length > 1 || releases.length > 1) seen.shared++
+          break
+        }
         case 'release': {
           const [target] = own.splice(step.which % Math.max(own.length, 1), 1)
           if (target === undefined) break
@@ -184,14 +241,16 @@ describe('one handle added and deleted at once, after a killed addition', () => 
         fc.scheduler(),
         deaths,
         fc.array(fc.boolean(), { minLength: 2, maxLength: 4 }),
-        async (scheduler, death, adds) => {
+        fc.boolean(),
+        async (scheduler, death, adds, isOneProcess) => {
           const store = openMemory()
           await openIpam(dyingStore(store, death, true), deps)
             .autoAssign(ask('a', 'h'))
             .catch(() => {})
           const scheduled = inTurns(store, scheduler)
+          const process = openIpam(scheduled, deps)
           const work = adds.map((add, i) => {
-            const ipam = openIpam(scheduled, deps)
+            const ipam = isOneProcess ? process : openIpam(scheduled, deps)
             return add ? ipam.autoAssign(ask(i % 2 === 0 ? 'a' : 'b', 'h')) : ipam.releaseByHandle('h')
           })
           await scheduler.waitFor(Promise.all(work))

@@ -1,13 +1,23 @@
 // IPAM over a store: runs core's plans step by step, with the clock and chance they need. What plans of one process do from
 // their first look at blocks on goes one after the other, so that a node's pods neither compete for its blocks nor claim one
-// each. Between processes and nodes the plans' compare-and-set decides.
+// each; those that want the same and have come together share a plan. Between processes and nodes the plans' compare-and-set
+// decides.
 
 import { openBlock } from '../../core/ipam/affinity.ts'
-import { type AssignContext, assignIp, autoAssign } from '../../core/ipam/assign.ts'
+import { type AssignContext, type AutoAssign, autoAssign } from '../../core/ipam/assign.ts'
+import { assignIp } from '../../core/ipam/assign-certain.ts'
 import type { Block, Moment } from '../../core/ipam/block.ts'
 import { DEFAULT_CONFIG, decodeConfig, encodeConfig, type IpamConfig } from '../../core/ipam/config.ts'
 import { blocksPrefix, CONFIG_KEY, hostOwner, type Owner } from '../../core/ipam/keys.ts'
-import { type Answer, IpamError, type Plan, type Step, type Write, type Written } from '../../core/ipam/plan.ts'
+import {
+  type Answer,
+  IpamError,
+  type Plan,
+  type Step,
+  type Stored,
+  type Write,
+  type Written,
+} from '../../core/ipam/plan.ts'
 import { type IPPoolLike, isEnabled, type PoolUse, selectPools } from '../../core/ipam/pools.ts'
 import { renewHandle } from '../../core/ipam/reclaim.ts'
 import { type Release, releaseByHandle, releaseIps, releaseOwner } from '../../core/ipam/release.ts'
@@ -16,6 +26,7 @@ import type { Addr, Family } from '../../core/net/addr.ts'
 import { FAMILIES, familyOf } from '../../core/net/addr.ts'
 import type { Prefix } from '../../core/net/prefix.ts'
 import { type Entry, type Store, StoreError } from '../store/store.ts'
+import { Turns, together } from './turns.ts'
 
 export type IpamDeps = {
   readonly now: () => Date
@@ -87,7 +98,7 @@ export const toMoment = (time: Date): Moment => ({
   unixNano: BigInt(time.getTime()) * 1_000_000n,
 })
 
-const toStored = ({ key, value, modRevision }: Entry) => ({ key, value, revision: modRevision })
+const toStored = ({ key, value, modRevision }: Entry): Stored => ({ key, value, revision: modRevision })
 
 async function write(store: Store, { key, value, ifRevision }: Write): Promise<Written> {
   try {
@@ -108,14 +119,14 @@ async function all<T>(works: readonly Promise<T>[]): Promise<T[]> {
 
 async function answer(store: Store, step: Step): Promise<Answer> {
   switch (step.kind) {
-    case 'get': {
-      const entry = await store.get(step.key)
-      return entry && toStored(entry)
-    }
+    case 'get':
+      return all<Stored | undefined>(step.keys.map(key => store.get(key).then(entry => entry && toStored(entry))))
     case 'list':
       return (await store.list(step.prefix)).entries.map(toStored)
-    case 'write':
-      return all(step.writes.map(one => write(store, one)))
+    case 'write': {
+      const written = step.writes.map((one): Promise<Written | Error> => write(store, one))
+      return all(step.apart ? written.map(work => work.catch((error: Error) => error)) : written)
+    }
   }
 }
 
@@ -139,20 +150,7 @@ export async function runPlan<T>(store: Store, plan: Plan<T>): Promise<T> {
 
 /** Whether a step reads blocks or affinities. */
 const looksAtBlocks = (step: Step): boolean =>
-  step.kind !== 'write' && /\/ipv[46]\/block\//.test(step.kind === 'list' ? step.prefix : step.key)
-
-/** Who takes a turn gets it when those before have given theirs back. */
-class Turns {
-  #last: Promise<void> = Promise.resolve()
-
-  async take(): Promise<() => void> {
-    const before = this.#last
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#last = before.then(() => promise)
-    await before
-    return resolve
-  }
-}
+  step.kind !== 'write' && /\/ipv[46]\/block\//.test(step.kind === 'list' ? step.prefix : (step.keys[0] ?? ''))
 
 export function openIpam(store: Store, deps: IpamDeps): Ipam {
   const random = deps.random ?? Math.random
@@ -170,6 +168,9 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
       release?.()
     }
   }
+
+  const assign = together(turns, (requests: readonly AutoAssign[]) => runPlan(store, autoAssign(requests)))
+  const releaseHandle = together(turns, (handles: readonly string[]) => runPlan(store, releaseByHandle(handles)))
 
   const config = async (): Promise<IpamConfig> => {
     const [own, resource] = await Promise.all([store.get(CONFIG_KEY), store.get(CONFIG_RESOURCE_KEY)])
@@ -211,12 +212,11 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
                 matchesNamespace: request.matchesNamespace ?? (() => false),
               }),
       })
-      const plan = autoAssign({
+      const assigned = await assign({
         ...(await context(request)),
         wanted: { 4: wanted(4, request.num4, request.requested4), 6: wanted(6, request.num6, request.requested6) },
         maxBlocksPerHost: request.maxBlocksPerHost ?? 0,
       })
-      const assigned = await run(plan)
       return { v4: assigned[4], v6: assigned[6] }
     },
     assignIp: async (address, request) => {
@@ -230,7 +230,7 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
       await run(assignIp(address, pools, await context(request)))
     },
     releaseIps: releases => run(releaseIps(releases)),
-    releaseByHandle: handle => run(releaseByHandle(handle)),
+    releaseByHandle: releaseHandle,
     renew: async handle => (await run(renewHandle(handle))).sort((a, b) => familyOf(a) - familyOf(b)),
     releaseHost: node => run(releaseOwner(hostOwner(node))),
     utilisation: async (pools, reserved = []) => utilisation(pools, await blocks(), reserved),
