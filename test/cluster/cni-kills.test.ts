@@ -71,7 +71,7 @@ function mortal(store: Store, life: Life): Store {
   }
 }
 
-type AsideJob = { readonly name?: string; readonly addresses?: readonly string[]; readonly netns: string }
+type AsideJob = { readonly names?: readonly string[]; readonly addresses?: readonly string[]; readonly netns: string }
 
 /** Puts the kernel's doors of this process under a life's control for the length of `work`. */
 async function live<T>(life: Life, work: () => Promise<T>): Promise<T> {
@@ -96,10 +96,10 @@ async function live<T>(life: Life, work: () => Promise<T>): Promise<T> {
   }) as typeof writeFileSync
   // The threads that delete links and forget connections are told of a namespace that is not there.
   Worker.prototype.postMessage = function (this: Worker, call: { job: AsideJob }, ...more) {
-    const { name, addresses } = call.job
+    const { names, addresses } = call.job
     let sent = call
     try {
-      life.effect(`kernel: ${name === undefined ? `forget connections of ${addresses}` : `delete link ${name}`}`)
+      life.effect(`kernel: ${names === undefined ? `forget connections of ${addresses}` : `delete link ${names}`}`)
     } catch {
       sent = { ...call, job: { ...call.job, netns: '/run/netns/of-the-dead' } }
     }

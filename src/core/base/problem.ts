@@ -14,6 +14,9 @@ export type Result<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly Problem[] }
 
+/** What became of one question of several that are answered together. */
+export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: Error }
+
 export const ok = <T>(value: T): Result<T> => ({ ok: true, value })
 export const failed = (...problems: Problem[]): Result<never> => ({ ok: false, problems })
 

@@ -1,5 +1,6 @@
 // Giving addresses: from the owner's blocks, then from a new block, then from a block of others. What handles say comes
 // before what blocks say (promises.ts). Who asks at the same time shares the writes of the blocks.
+import type { Outcome } from '../base/problem.ts'
 import { type Addr, FAMILIES, type Family } from '../net/addr.ts'
 import { type Prefix, prefixContains, prefixCovers, prefixFamily } from '../net/prefix.ts'
 import { claimBlock, openBlock, readBlock, type StoredBlock, settleAffinity } from './affinity.ts'
@@ -7,7 +8,7 @@ import { allocateAll, takeInTurn } from './batch.ts'
 import { type Attribute, addressAt, type Block, encodeBlock, type Moment, mentionsOwner, ordinalsOf } from './block.ts'
 import { blockLimit, type IpamConfig } from './config.ts'
 import { affinitiesPrefix, blockKey, blocksPrefix, cidrOfKey, type Owner } from './keys.ts'
-import { IpamError, list, type Outcome, type Plan, retry, writeAll } from './plan.ts'
+import { IpamError, list, type Plan, retry, writeAll } from './plan.ts'
 import { blocksFrom, type IPPoolLike, shuffle } from './pools.ts'
 import { Promises, promiseAll } from './promises.ts'
 import { releaseFrom } from './release.ts'

@@ -22,9 +22,6 @@ export type Answer = readonly (Stored | undefined)[] | readonly (Written | Error
 
 export type Plan<T> = Generator<Step, T, Answer>
 
-/** What became of one question of several that a plan answers together. */
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: Error }
-
 export type IpamErrorCode =
   | 'retries'
   | 'no-pool'

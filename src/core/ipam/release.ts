@@ -1,6 +1,7 @@
 // Taking addresses back. The order of reads and writes is the safety: read the handle, read the block, write the block,
 // write the handle. An allocation reads the block before it writes the handle, so whichever of the two comes late finds
 // either the block or the handle changed and starts again; no address is left that its handle does not name.
+import type { Outcome } from '../base/problem.ts'
 import { type Addr, BITS, FAMILIES, familyOf, toNumber } from '../net/addr.ts'
 import { makePrefix, type Prefix } from '../net/prefix.ts'
 import { readBlock, releaseAffinity } from './affinity.ts'
@@ -25,7 +26,6 @@ import {
   getAll,
   IpamError,
   list,
-  type Outcome,
   type Plan,
   put,
   remove,

@@ -48,6 +48,8 @@ export type LinkSpec = {
   readonly mac?: string | undefined
   readonly master?: number | undefined
   readonly alias?: string | undefined
+  /** A number that links have in common. */
+  readonly group?: number | undefined
   /** An open descriptor of the network namespace to put it into. */
   readonly netnsFd?: number | undefined
   readonly txQueueLength?: number | undefined
@@ -91,6 +93,7 @@ const LINK = attributes({
   txQueueLength: [13, u32],
   info: [18, INFO],
   alias: [20, text],
+  group: [27, u32],
   netnsFd: [28, u32],
   txQueues: [31, u32],
   rxQueues: [32, u32],
@@ -116,6 +119,7 @@ function putLinkHeader(w: Writer, index: number, spec: LinkSpec): void {
     master: spec.master,
     txQueueLength: spec.txQueueLength,
     alias: spec.alias,
+    group: spec.group,
     netnsFd: spec.netnsFd,
     txQueues: spec.queues,
     rxQueues: spec.queues,
@@ -142,6 +146,9 @@ export const encodeChangeLink = (w: Writer, index: number, spec: LinkSpec): void
 
 /** Body of RTM_DELLINK. */
 export const encodeDeleteLink = (w: Writer, index: number): void => putInfo(w, index, 0, 0)
+
+/** Body of RTM_DELLINK for all links of a group in the namespace. */
+export const encodeDeleteLinks = (w: Writer, group: number): void => putLinkHeader(w, 0, { group })
 
 /** Body of RTM_GETLINK: one link by index or name, or (with DUMP) all. */
 export function encodeGetLink(w: Writer, which: { readonly index?: number; readonly name?: string } = {}): void {

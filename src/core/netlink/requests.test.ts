@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { addr } from '../net/addr.ts'
 import { prefix } from '../net/prefix.ts'
 import { Reader, Writer } from './bytes.ts'
-import { encodeChangeLink, encodeNewLink } from './link.ts'
+import { encodeChangeLink, encodeDeleteLinks, encodeNewLink } from './link.ts'
 import { encodeNeighbour, NUD } from './neighbour.ts'
 import { decodeRoute, encodeRoute, type Route } from './route.ts'
 
@@ -18,6 +18,18 @@ test('a link is switched on and renamed', () => {
   assert.equal(
     hex(w => encodeChangeLink(w, 5, { up: true, name: 'cali1' })),
     '00000000' + '05000000' + '01000000' + '01000000' + '0a000300' + '63616c693100' + '0000',
+  )
+})
+
+test('links are put into a group and deleted by it', () => {
+  const group = '08001b00' + '01000080'
+  assert.equal(
+    hex(w => encodeChangeLink(w, 5, { group: 0x80000001 })),
+    `0000000005000000${'00'.repeat(8)}${group}`,
+  )
+  assert.equal(
+    hex(w => encodeDeleteLinks(w, 0x80000001)),
+    `${'00'.repeat(16)}${group}`,
   )
 })
 

@@ -26,7 +26,7 @@ import type { Addr, Family } from '../../core/net/addr.ts'
 import { FAMILIES, familyOf } from '../../core/net/addr.ts'
 import type { Prefix } from '../../core/net/prefix.ts'
 import { type Entry, type Store, StoreError } from '../store/store.ts'
-import { Turns, together } from './turns.ts'
+import { Turns, together } from '../turns.ts'
 
 export type IpamDeps = {
   readonly now: () => Date
@@ -169,8 +169,8 @@ export function openIpam(store: Store, deps: IpamDeps): Ipam {
     }
   }
 
-  const assign = together(turns, (requests: readonly AutoAssign[]) => runPlan(store, autoAssign(requests)))
-  const releaseHandle = together(turns, (handles: readonly string[]) => runPlan(store, releaseByHandle(handles)))
+  const assign = together((requests: readonly AutoAssign[]) => runPlan(store, autoAssign(requests)), turns)
+  const releaseHandle = together((handles: readonly string[]) => runPlan(store, releaseByHandle(handles)), turns)
 
   const config = async (): Promise<IpamConfig> => {
     const [own, resource] = await Promise.all([store.get(CONFIG_KEY), store.get(CONFIG_RESOURCE_KEY)])

@@ -3,6 +3,7 @@ import {
   decodeLink,
   encodeChangeLink,
   encodeDeleteLink,
+  encodeDeleteLinks,
   encodeGetLink,
   encodeNewLink,
   type Link,
@@ -49,4 +50,14 @@ export function writeLink(socket: NetlinkSocket, index: number, spec: LinkSpec):
 
 export function deleteLink(socket: NetlinkSocket, index: number): void {
   socket.request({ op: 'delete link', object: String(index), type: RTM.DELLINK, body: w => encodeDeleteLink(w, index) })
+}
+
+/** All of a group at once; `isMissing` when there is none. */
+export function deleteLinks(socket: NetlinkSocket, group: number): void {
+  socket.request({
+    op: 'delete links of group',
+    object: String(group),
+    type: RTM.DELLINK,
+    body: w => encodeDeleteLinks(w, group),
+  })
 }

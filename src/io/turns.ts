@@ -1,5 +1,5 @@
 // Who goes next. What has come together while another had the turn is answered in one turn.
-import type { Outcome } from '../../core/ipam/plan.ts'
+import type { Outcome } from '../core/base/problem.ts'
 
 /** Who takes a turn gets it when those before have given theirs back. */
 export class Turns {
@@ -25,8 +25,8 @@ type Waiting<Q, A> = {
  * whoever comes until it has it goes along.
  */
 export function together<Q, A>(
-  turns: Turns,
   answer: (questions: readonly Q[]) => Promise<readonly Outcome<A>[]>,
+  turns = new Turns(),
 ): (question: Q) => Promise<A> {
   let waiting: Waiting<Q, A>[] = []
   const serve = async (): Promise<void> => {
