@@ -28,7 +28,7 @@ import { ResourceClient } from '../../io/store/resource-client.ts'
 import type { Store, Watch } from '../../io/store/store.ts'
 import { Canary } from './canary.ts'
 import { CniService } from './cni.ts'
-import { linkSocket, unlinkSocket } from './cni-link.ts'
+import { SocketLink } from './cni-link.ts'
 import { CniSpool } from './cni-spool.ts'
 import { LogCount, type OutcomeCounter, outcomeCounters } from './counters.ts'
 import { PolicyDataplane } from './dataplane.ts'
@@ -67,6 +67,8 @@ export class Agent {
   readonly #bird: Bird | undefined
   readonly #cni: CniService
   readonly #cniSpool: CniSpool
+  /** By which plugins find this agent. */
+  readonly #link: SocketLink | undefined
   readonly #lastKnown: LastKnown
   readonly #nodeStart: NodeStart
   readonly #socket: string
@@ -165,6 +167,8 @@ export class Agent {
       mtu: () => this.#nodeStart.mtu,
     })
     this.#socket = path.join(options.run, 'agents', `${options.node}.sock`)
+    const { cniSocket } = options
+    if (cniSocket !== undefined) this.#link = new SocketLink(this.#socket, cniSocket, log)
     this.#cniSpool = new CniSpool({
       socket: this.#socket,
       handle: (headers, body) => this.#cni.handle(headers, body),
@@ -226,12 +230,7 @@ export class Agent {
         log: this.#log,
       },
     )
-    const { cniSocket } = this.#options
-    if (cniSocket !== undefined) {
-      const refused = await linkSocket(this.#socket, cniSocket)
-      if (refused) this.#log.warn({ refused }, 'the CNI plugin does not find this agent unless it is told the socket')
-      else this.#log.info({ cniSocket }, 'the CNI plugin finds this agent')
-    }
+    await this.#link?.make()
     void this.#cniSpool.start()
     this.#nodeStart.start()
     this.#collector.start()
@@ -256,7 +255,7 @@ export class Agent {
     this.#tableWatch?.stop()
     await this.#canary?.stop()
     await this.#proof?.stop()
-    if (this.#options.cniSocket !== undefined) unlinkSocket(this.#socket, this.#options.cniSocket)
+    this.#link?.stop()
     this.#cniSpool.stop()
     this.#dataplane.stop()
     this.#packetLog.stop()
@@ -354,6 +353,7 @@ export class Agent {
     const problems = [
       ...this.#datastore.problems(),
       ...this.#lastKnown.problems,
+      ...(this.#link?.problems ?? []),
       ...this.#cniSpool.problems,
       ...this.#nodeStart.problems,
       ...dataplane.problems,

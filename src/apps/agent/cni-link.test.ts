@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -17,7 +18,9 @@ import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { before, describe, it, type TestContext } from 'node:test'
-import { linkSocket, unlinkSocket } from './cni-link.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from '../../io/log.ts'
+import { linkSocket, SocketLink, unlinkSocket } from './cni-link.ts'
 import { DEFAULT_CNI_SOCKET } from './options.ts'
 
 function places(t: TestContext) {
@@ -69,7 +72,7 @@ describe('the link to the agent’s socket', () => {
     assert.match((await linkSocket(a, at)) ?? '', /is no link/)
     writeFileSync(path.join(folder, 'file'), '')
     assert.equal(await linkSocket(a, a), undefined, 'the socket itself needs none')
-    assert.match((await linkSocket(a, path.join(folder, 'file/x'))) ?? '', /cannot be made/)
+    await assert.rejects(linkSocket(a, path.join(folder, 'file/x')), { code: 'ENOTDIR' })
   })
 
   it('brings what clients remembered to the agent, before the first link and between two agents', async t => {
@@ -81,6 +84,53 @@ describe('the link to the agent’s socket', () => {
     unlinkSocket(a, at)
     writeFileSync(path.join(`${at}.del`, 'c2-eth0.http'), 'late')
     assert.deepEqual(readdirSync(`${a}.del`).sort(), ['c1-eth0.http', 'c2-eth0.http'])
+  })
+
+  it('is made while clients are at work in the folder, and what they finish is the agent’s', async t => {
+    const { at, a } = places(t)
+    const spool = `${at}.del`
+    mkdirSync(spool, { recursive: true })
+    writeFileSync(path.join(spool, 'dead-eth0.http.1.new'), 'half')
+    let written = 0
+    let failed = 0
+    // As client.c does it: a new file, its name, both by way of the folder's path.
+    const client = setInterval(() => {
+      const name = path.join(spool, `c${written + failed}-eth0.http`)
+      const fresh = `${name}.7.new`
+      mkdirSync(spool, { recursive: true })
+      writeFileSync(fresh, name)
+      setTimeout(() => {
+        try {
+          renameSync(fresh, name)
+          written++
+        } catch {
+          failed++
+        }
+      }, 3)
+    }, 5)
+    try {
+      assert.equal(await linkSocket(a, at), undefined)
+    } finally {
+      clearInterval(client)
+    }
+    await delay(20)
+    assert.equal(readlinkSync(spool), `${a}.del`)
+    const finished = readdirSync(`${a}.del`).filter(name => name.endsWith('.http'))
+    assert.ok(written > 0)
+    assert.equal(finished.length, written, `${failed} clients were told that it failed`)
+  })
+
+  it('is tried again until it can be made, and said as a problem until then', async t => {
+    const { at, a, folder } = places(t)
+    writeFileSync(path.join(folder, 'run'), 'in the way')
+    const log = { info: () => {}, warn: () => {}, error: () => {} } as unknown as Logger
+    const link = new SocketLink(a, at, log)
+    t.after(() => link.stop())
+    await link.make()
+    assert.match(link.problems.join(), /^no pod starts here: the link .*agent\.sock cannot be made: E/)
+    rmSync(path.join(folder, 'run'))
+    while (link.problems.length > 0) await delay(20)
+    assert.equal(readlinkSync(at), a)
   })
 
   it('replaces links that lead nowhere', async t => {

@@ -12,7 +12,7 @@ type Handle = (headers: Readonly<Record<string, string>>, body: string) => Promi
 
 const SUFFIX = '.http'
 const ASIDE = '.refused'
-const UNFINISHED = '.new'
+export const UNFINISHED = '.new'
 const RETRY_MS = 5000
 /** A client that writes its file for so long does not live any more. */
 const UNFINISHED_MS = 60_000
