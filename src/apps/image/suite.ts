@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { entryOf } from './folder.ts'
 import type { Image } from './image.ts'
 import { staticEntry } from './programs.ts'
@@ -78,13 +78,14 @@ const programEntry = (file: string, path: string): TarEntry => ({ ...entryOf(fil
 
 type Facts = { readonly architecture: string; readonly names: readonly string[]; readonly program: string }
 
-/** The test server and the tools in one, whatever a spec calls it. */
+/** The test server, CoreDNS, which specs start beside it, and the tools in one, whatever a spec calls it. */
 export const agnhost = (root: string, { architecture, names, program }: Facts): Image => ({
   names,
   architecture,
   config: { Entrypoint: ['/agnhost'], Cmd: ['pause'], Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] },
   layers: [
     { created_by: 'tools of this machine', entries: toolEntries() },
+    { created_by: 'coredns', entries: [programEntry(join(dirname(program), 'coredns'), 'coredns')] },
     { created_by: 'agnhost', entries: [programEntry(program, 'agnhost-server'), ...certificateEntries()] },
     { created_by: 'agnhost.c', entries: [staticEntry(root, 'agnhost.c', 'agnhost')] },
   ],

@@ -49,9 +49,8 @@ async function buildImages(): Promise<void> {
   const named = (name: string): string => imageName(list, name)
   await run(process.execPath, [
     join(ROOT, 'src/apps/image/main.ts'),
-    ...['--agnhost', image('agnhost', ...STANDS_FOR.map(named))],
+    ...['--agnhost', image('agnhost', ...STANDS_FOR.map(named), `localhost/coredns:${COREDNS_VERSION}`)],
     ...['--program', image('regression-issue-74839', named('regression-issue-74839'))],
-    ...['--program', image('coredns', `localhost/coredns:${COREDNS_VERSION}`)],
   ])
 }
 
@@ -86,7 +85,7 @@ async function startNameServer({ cluster }: KubernetesLab): Promise<string> {
 }
 
 async function main(): Promise<number> {
-  const names = [...CLUSTER_COMPONENTS, ...SUITE_IMAGES, 'ginkgo', 'e2e.test']
+  const names = [...CLUSTER_COMPONENTS, ...SUITE_IMAGES, 'coredns', 'ginkgo', 'e2e.test']
   await buildComponents({ names, say: text => steps.say(text) })
   await buildImages()
   const folder = await RunFolder.claim(values.run, values.prefix, pid =>

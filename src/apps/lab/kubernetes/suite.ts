@@ -5,7 +5,7 @@
 export const FOCUS = String.raw`\[sig-network\]`
 
 /** Programs with an image each. */
-export const SUITE_IMAGES = ['agnhost', 'regression-issue-74839', 'coredns'] as const
+export const SUITE_IMAGES = ['agnhost', 'regression-issue-74839'] as const
 /** Images that the test server's, with its tools, is as good as: specs use a shell of them, or only that they run. */
 export const STANDS_FOR = ['agnhost', 'busybox', 'nginx', 'glibc-dns-testing', 'distroless-iptables', 'pause'] as const
 
@@ -27,11 +27,6 @@ export const LEFT_OUT: readonly LeftOut[] = [
     pattern: String.raw`\[Disruptive\]`,
     what: 'Disruptive',
     why: 'they log in at the machine of a node by SSH; the same is done by `npm run soak -- kubernetes-kills`',
-  },
-  {
-    pattern: 'DNS configMap',
-    what: 'DNS configMap',
-    why: 'they rewrite the configuration of the name server; they say nothing of the network',
   },
   { pattern: 'Provider:gce', what: 'Provider:gce', why: 'this is not that cloud' },
 ]
