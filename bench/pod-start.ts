@@ -15,6 +15,7 @@ import { plain, Steps } from '../src/apps/lab/terminal.ts'
 import { VERSION } from '../src/core/base/version.ts'
 import { printNetworkList } from '../src/core/cni/network-list.ts'
 import type { ApiClient } from '../src/io/kubernetes/api-client.ts'
+import { readCpu, spentBetween } from './cpu.ts'
 import { decimals, markdown, quantile, report } from './report.ts'
 
 const { values } = parseArgs({
@@ -29,6 +30,7 @@ const ROUNDS = Number(values.rounds)
 const AT_ONCE = 60
 const NAMESPACE = 'bench'
 const seconds = decimals(2)
+const whole = decimals(0)
 
 const prefix = `gbp${process.pid}`
 const run = `/var/lib/gingham-bench-${process.pid}`
@@ -63,7 +65,25 @@ async function until(holds: () => Promise<boolean>, everyMs: number): Promise<vo
   while (!(await holds())) await delay(everyMs)
 }
 
-async function measure(api: ApiClient): Promise<{ alone: number[]; together: number[] }> {
+/** Whose CPU time is counted apart; what containers and plugins take is in `others`. */
+const PROGRAMS = [
+  'kubelet',
+  'containerd',
+  'kube-apiserver',
+  'etcd',
+  'kube-controller',
+  'kube-scheduler',
+  'kube-proxy',
+  'bird',
+]
+function programOf(pid: number, comm: string): string | undefined {
+  if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/agent.js')) return 'agents'
+  return PROGRAMS.find(program => comm === program.slice(0, 15))
+}
+
+type Measured = { readonly alone: number[]; readonly together: number[]; readonly cpu: ReadonlyMap<string, number> }
+
+async function measure(api: ApiClient): Promise<Measured> {
   const alone: number[] = []
   for (let i = 0; i < COUNT; i++) {
     const name = `one-${i}`
@@ -76,18 +96,22 @@ async function measure(api: ApiClient): Promise<{ alone: number[]; together: num
     await delay(500)
   }
   const together: number[] = []
+  const cpu = new Map<string, number>()
   for (let round = 0; round < ROUNDS; round++) {
+    const before = readCpu(programOf)
     const began = performance.now()
     await Promise.all(
       Array.from({ length: AT_ONCE }, (_, i) => api.request('POST', pods, { body: pod(`all-${i}`, undefined) })),
     )
     await until(async () => (await count(api, phase => phase === 'Running')) === AT_ONCE, 50)
     together.push((performance.now() - began) / 1000)
+    for (const [name, spent] of spentBetween(before, readCpu(programOf)))
+      cpu.set(name, (cpu.get(name) ?? 0) + (spent * 1000) / AT_ONCE / ROUNDS)
     await api.request('DELETE', pods)
     await until(async () => (await count(api, () => true)) === 0, 200)
     await delay(2000)
   }
-  return { alone, together }
+  return { alone, together, cpu }
 }
 
 const networkFile = (node: string): string =>
@@ -137,12 +161,14 @@ try {
   const ours = await measure(api)
   api.close()
   const adds = addsOf()
-  const row = (name: string, { alone, together }: { alone: number[]; together: number[] }): string[] => [
+  const row = (name: string, { alone, together }: Measured): string[] => [
     name,
     seconds(quantile(alone, 0.5)),
     seconds(quantile(alone, 0.95)),
     seconds(quantile(together, 0.5)),
   ]
+  const columns = [...ours.cpu.keys()]
+  const cpuRow = (name: string, { cpu }: Measured): string[] => [name, ...columns.map(c => whole(cpu.get(c) ?? 0))]
   report(
     'pod start',
     `## Pods on Kubernetes
@@ -151,6 +177,10 @@ Seconds from creation to Running as a client sees it, the image present: ${COUNT
 ${AT_ONCE} at once on three (median of ${ROUNDS} rounds), portmap and bandwidth chained behind both. The whole cluster is on this machine. \`bench/pod-start.ts\`.
 
 ${markdown(['network', 'one, p50', 'one, p95', `${AT_ONCE} at once`], [row('ptp and host-local', ptp), row('gingham', ours)])}
+
+CPU time for each of the ${AT_ONCE}, ms, on all of the machine:
+
+${markdown(['network', ...columns], [cpuRow('ptp and host-local', ptp), cpuRow('gingham', ours)])}
 
 The agents' own part of an ADD, over all of these: p50 ${Math.round(quantile(adds, 0.5))} ms, p95 ${Math.round(quantile(adds, 0.95))} ms.`,
   )
