@@ -40,26 +40,44 @@ export const systemProcs = (root: string): string => join(counted(), root, SYSTE
 
 /** Folders below a root, the deepest first, the root last. */
 function subtree(folder: string): string[] {
-  const children = readdirSync(folder, { withFileTypes: true }).filter(entry => entry.isDirectory())
-  return [...children.flatMap(entry => subtree(join(folder, entry.name))), folder]
+  try {
+    const children = readdirSync(folder, { withFileTypes: true }).filter(entry => entry.isDirectory())
+    return [...children.flatMap(entry => subtree(join(folder, entry.name))), folder]
+  } catch (error) {
+    return isGone(error) ? [] : raise(error)
+  }
+}
+
+/** The numbers of the processes in a folder and those below it. */
+function pidsBelow(folder: string): number[] {
+  const pids = subtree(folder).flatMap(each => {
+    try {
+      return readFileSync(join(each, 'cgroup.procs'), 'utf8').split('\n')
+    } catch (error) {
+      return isGone(error) ? [] : raise(error)
+    }
+  })
+  return pids.filter(text => text !== '').map(Number)
+}
+
+/** Groups of containers come and go while they are looked at. */
+const isGone = (error: unknown): boolean => ['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')
+const raise = (error: unknown): never => {
+  throw error
 }
 
 /** Every process of a node. */
 export function processesOf(root: string): ProcessId[] {
   const folder = join(counted(), root)
   if (!existsSync(folder)) return []
-  const pids = subtree(folder).flatMap(each => readFileSync(join(each, 'cgroup.procs'), 'utf8').split('\n'))
-  return pids.filter(text => text !== '').flatMap(text => processId(Number(text)) ?? [])
+  return pidsBelow(folder).flatMap(pid => processId(pid) ?? [])
 }
 
 /** The first process of each container of a pod: what is below the pod's own group. Empty while there is none. */
 export function processesOfPod(root: string, uid: string): number[] {
   const pod = subtree(join(counted(), root)).find(folder => folder.endsWith(`/pod${uid}`))
   if (pod === undefined) return []
-  return subtree(pod)
-    .flatMap(each => readFileSync(join(each, 'cgroup.procs'), 'utf8').split('\n'))
-    .filter(text => text !== '')
-    .map(Number)
+  return pidsBelow(pod)
 }
 
 const TRIES = 200

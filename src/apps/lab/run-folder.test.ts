@@ -1,6 +1,7 @@
 // Labs that die, labs that live, and folders that are no lab's. The labs are processes of their own, as in life.
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -118,7 +119,7 @@ describe('the run folder of a lab', () => {
     await next.cleanUp()
   })
 
-  it('ends what is in a recorded control group, down to the last child, and removes groups and empty mount points', async () => {
+  it('ends what is in a recorded control group, down to the last child, and removes groups and empty mount points', async t => {
     const root = `${prefix}-node`
     const folder = await RunFolder.claim(join(base, 'groups'), prefix)
     const [mine, shared] = [join(base, 'mount/own'), join(base, 'mount/shared')]
@@ -127,6 +128,16 @@ describe('the run folder of a lab', () => {
     folder.makeMountPoint(mine)
     folder.makeMountPoint(shared)
     writeFileSync(join(shared, 'somebody'), '')
+    // Another lab's node has something there, where this process does not see it.
+    const used = `${mine}-used`
+    folder.makeMountPoint(used)
+    const script = 'mount --bind "$0" "$0" && echo ready && exec sleep 1000'
+    const other = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, used])
+    t.after(() => {
+      other.kill('SIGKILL')
+      rmSync(used, { recursive: true, force: true })
+    })
+    await once(other.stdout, 'data')
     // The parent ends; nobody knows its child any more but the group.
     execFileSync('sh', ['-c', 'echo $$ > "$0"; sleep 1000 > /dev/null 2>&1 &', systemProcs(root)])
     const [child, ...others] = processesOf(root)
@@ -139,6 +150,7 @@ describe('the run folder of a lab', () => {
     })
     assert.equal(groups, '')
     assert.ok(!existsSync(mine) && existsSync(join(shared, 'somebody')))
+    assert.ok(existsSync(used), 'without it the other would have lost what it mounted')
   })
 
   it('takes no entries while it is being cleaned up', async () => {

@@ -1,7 +1,17 @@
 // What a lab leaves in the machine is written down before it is made: its processes with their start times, its network
 // namespaces, its control groups, its files. So the next lab can clean up after one that was killed, and leaves alone one that lives.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { removeCgroups } from './cgroups.ts'
 import { endProcesses, lives, type ProcessId, processesIn, processId } from './process.ts'
@@ -58,10 +68,25 @@ async function remove(folder: string, record: Record): Promise<void> {
 /** Somebody may have begun to use it. */
 function removeEmpty(path: string): void {
   try {
-    rmdirSync(path)
+    if (!isMountedElsewhere(path)) rmdirSync(path)
   } catch (error) {
     if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   }
+}
+
+/** Whether any process has something mounted there: removing a folder would take the mounts of others on it away (Linux 3.18). */
+function isMountedElsewhere(path: string): boolean {
+  const seen = new Set<string>()
+  return readdirSync('/proc').some(pid => {
+    try {
+      const namespace = /^\d+$/.test(pid) ? readlinkSync(`/proc/${pid}/ns/mnt`) : undefined
+      if (namespace === undefined || seen.has(namespace)) return false
+      seen.add(namespace)
+      return readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(` ${path} `)
+    } catch {
+      return false
+    }
+  })
 }
 
 export class RunFolder {
