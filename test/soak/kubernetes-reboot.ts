@@ -47,7 +47,10 @@ async function reboot(lab: KubernetesLab, nodes: readonly string[]): Promise<voi
     `every pod runs again on ${nodes.join(', ')}`,
     async () => {
       const now = await restarts(lab, nodes)
-      return [...before].every(([uid, count = 0]) => (now.get(uid) ?? 0) > count)
+      // A pod that did not run yet, or is gone since, tells nothing.
+      return [...before].every(
+        ([uid, count]) => count === undefined || !now.has(uid) || (now.get(uid) ?? count) > count,
+      )
     },
     PATIENCE_SECONDS,
   )

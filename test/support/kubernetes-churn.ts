@@ -7,6 +7,7 @@ import { IpamCollector } from '../../src/apps/agent/ipam-collect.ts'
 import { readText, waitForAgents } from '../../src/apps/lab/cluster.ts'
 import { type KubernetesLab, PAUSE_IMAGE } from '../../src/apps/lab/kubernetes/lab.ts'
 import { NODES, names } from '../../src/apps/lab/plan.ts'
+import { CANARIES } from '../../src/core/calc/canary.ts'
 import type { Snapshot } from '../../src/core/resources/resource.ts'
 import { audit } from '../../src/io/ipam/audit.ts'
 import { openCollection } from '../../src/io/ipam/collection.ts'
@@ -31,6 +32,8 @@ const PATIENCE_MS = 90_000
  * for such. What is left afterwards is for the collector.
  */
 const TEARDOWN_MS = 120_000
+
+const CANARY_ENDS = new Set(CANARIES.map(({ interfaceName }) => interfaceName))
 
 const markerOn = (node: string): string => `marker-${node}`
 
@@ -207,7 +210,7 @@ export class Churn {
   async #leftInterfaces(): Promise<string[]> {
     const counts = NODES.map(async ({ name }) => {
       const { stdout } = await run('ip', ['-n', names(this.#lab.prefix).node(name), '-o', 'link'])
-      const ends = stdout.split('\n').filter(line => /^\d+: cali/.test(line)).length
+      const ends = [...stdout.matchAll(/^\d+: (cali[^@:]*)/gm)].filter(([, end]) => !CANARY_ENDS.has(end!)).length
       const wanted = [...this.#wanted.values()].filter(node => node === name).length
       return ends === wanted ? [] : [`${name} has ${ends} host ends for ${wanted} pods`]
     })

@@ -84,6 +84,8 @@ export function buildTopology(folder: RunFolder, prefix: string): void {
 /** What is left of a node's network when its machine starts again: nothing but its card and addresses. */
 export function renewNode(prefix: string, one: LabNode): void {
   const namespace = names(prefix).node(one.name)
+  // The kernel takes a namespace apart some time after it has lost its name; the cable goes now.
+  ipBatch(names(prefix).router, [`link delete ${port(one)}`])
   execFileSync('ip', ['netns', 'delete', namespace])
   execFileSync('ip', ['netns', 'add', namespace])
   connect(prefix, one)
