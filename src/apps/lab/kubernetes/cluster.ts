@@ -69,7 +69,8 @@ export class Cluster {
           facts: {
             name,
             addresses: [address[4], address[6]],
-            labels: { rack: rack.name.replace('rack', '') },
+            // A zone each: what services prefer by zone can be seen.
+            labels: { rack: rack.name.replace('rack', ''), 'topology.kubernetes.io/zone': `zone-${name}` },
             cgroupRoot: names(prefix).node(name),
             apiServer: { host: 'control-plane', address: CONTROL.address },
             pauseImage: options.pauseImage,

@@ -1,4 +1,4 @@
-// `npm run test:kubernetes [-- --focus REGEX] [--skip REGEX] [--proxy MODE]`: Kubernetes' own end-to-end suite on the lab's
+// `npm run test:kubernetes [-- --focus REGEX] [--skip REGEX] [--proxy MODE] [--procs N]`: Kubernetes' own end-to-end suite on the lab's
 // cluster with this project installed. It writes docs/conformance.md when it ran what is promised there; the exit code is 1 if
 // a spec failed or none ran. `--smoke`: a short look at everything instead, and a few specs.
 import { execFile, spawn } from 'node:child_process'
@@ -7,6 +7,7 @@ import { release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { example, ROOT } from '../commands.ts'
+import { NODES } from '../plan.ts'
 import { RunFolder } from '../run-folder.ts'
 import { paintFor, Steps } from '../terminal.ts'
 import { BuildError, buildComponents } from './build.ts'
@@ -26,7 +27,7 @@ const { values } = parseArgs({
     focus: { type: 'string' },
     skip: { type: 'string', default: SKIP },
     proxy: { type: 'string', default: 'nftables' },
-    procs: { type: 'string', default: '6' },
+    procs: { type: 'string' },
     run: { type: 'string', default: '/var/lib/gingham-conformance' },
     prefix: { type: 'string', default: 'gconf' },
   },
@@ -58,11 +59,19 @@ async function buildImages(): Promise<void> {
 async function runSuite(folder: RunFolder, kubeconfig: string): Promise<Spec[]> {
   const reports = folder.folder('report')
   const args = [
-    ...[`--procs=${values.procs}`, '--timeout=90m', '--no-color', '--keep-going', '--silence-skips'],
+    ...[
+      `--procs=${values.procs ?? (values.smoke ? 2 : 6)}`,
+      '--timeout=90m',
+      '--no-color',
+      '--keep-going',
+      '--silence-skips',
+    ],
+    // A build machine may be busy with other things for a moment; a second attempt is printed as such.
+    ...(values.smoke ? ['--flake-attempts=2'] : []),
     ...[`--focus=${focus}`, `--skip=${values.skip}`, `--output-dir=${reports}`, '--junit-report=junit.xml'],
     ...[componentPath('e2e.test'), '--'],
     ...[`--kubeconfig=${kubeconfig}`, '--provider=skeleton', '--allowed-not-ready-nodes=0'],
-    '--dump-logs-on-failure=false',
+    ...[`--num-nodes=${NODES.length}`, '--dump-logs-on-failure=false'],
   ]
   const child = spawn(componentPath('ginkgo'), args, {
     cwd: reports,

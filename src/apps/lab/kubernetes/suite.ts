@@ -28,6 +28,11 @@ export const LEFT_OUT: readonly LeftOut[] = [
     what: 'Disruptive',
     why: 'they log in at the machine of a node by SSH; the same is done by `npm run soak -- kubernetes-kills`',
   },
+  {
+    pattern: 'Forward PTR lookup',
+    what: 'DNS configMap nameserver Forward PTR lookup',
+    why: "it asks the internet's name servers for an address of theirs",
+  },
   { pattern: 'Provider:gce', what: 'Provider:gce', why: 'this is not that cloud' },
 ]
 
