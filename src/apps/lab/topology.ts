@@ -45,12 +45,12 @@ function forward(namespace: string): void {
 /** The router's port of a node. */
 const port = (node: LabNode): string => `to-${node.name}`
 
-/** Plugs a node into the router, and gives it its addresses. */
-function connect(prefix: string, one: LabNode): void {
+/** Plugs a node into the router, and gives it its addresses. `mac`: of the node's card; any unless given. */
+function connect(prefix: string, one: LabNode, mac?: string): void {
   const { router, node } = names(prefix)
   forward(node(one.name))
   ipBatch(router, [
-    `link add ${port(one)} type veth peer name ${NODE_INTERFACE} netns ${node(one.name)}`,
+    `link add ${port(one)} type veth peer name ${NODE_INTERFACE} ${mac ? `address ${mac} ` : ''}netns ${node(one.name)}`,
     `link set ${port(one)} master ${one.rack.name}`,
     `link set ${port(one)} up`,
   ])
@@ -81,12 +81,20 @@ export function buildTopology(folder: RunFolder, prefix: string): void {
   )
 }
 
+/** The MAC address of a node's card. */
+function macOf(namespace: string): string {
+  const printed = execFileSync('ip', ['-n', namespace, '-json', 'link', 'show', NODE_INTERFACE], { encoding: 'utf8' })
+  return (JSON.parse(printed) as { address: string }[])[0]!.address
+}
+
 /** What is left of a node's network when its machine starts again: nothing but its card and addresses. */
 export function renewNode(prefix: string, one: LabNode): void {
   const namespace = names(prefix).node(one.name)
+  // The card is the same: its neighbours remember it.
+  const mac = macOf(namespace)
   // The kernel takes a namespace apart some time after it has lost its name; the cable goes now.
   ipBatch(names(prefix).router, [`link delete ${port(one)}`])
   execFileSync('ip', ['netns', 'delete', namespace])
   execFileSync('ip', ['netns', 'add', namespace])
-  connect(prefix, one)
+  connect(prefix, one, mac)
 }
