@@ -111,8 +111,9 @@ async function main(): Promise<number> {
   const began = performance.now()
   try {
     await lab.start()
-    await steps.step('names', () => startNameServer(lab))
+    // The short look probes port 53 of every pod, and its specs ask for no names.
     if (values.smoke) await smoke(lab, steps)
+    else await steps.step('names', () => startNameServer(lab))
     const specs = await runSuite(folder, lab.cluster.control.kubeconfig)
     const { passed, failed, skipped } = tally(specs)
     const minutes = (performance.now() - began) / 60_000

@@ -26,7 +26,7 @@ export const LEFT_OUT: readonly LeftOut[] = [
   {
     pattern: String.raw`\[Disruptive\]`,
     what: 'Disruptive',
-    why: 'they log in at the machine of a node by SSH; the same is done by `npm run soak -- kubernetes-kills`',
+    why: 'they log in at the machine of a node by SSH; that an API server is killed is part of `npm run soak -- kubernetes-kills`',
   },
   {
     pattern: 'Forward PTR lookup',
