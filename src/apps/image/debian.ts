@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { entryOf, filesBelow } from './folder.ts'
-import type { TarEntry } from './tar.ts'
+import { symlink, type TarEntry } from './tar.ts'
 
 /** BIRD, what Node and BIRD are linked with, and what those are linked with. `checkLibraries` finds what is forgotten. */
 const PACKAGES = [
@@ -67,7 +67,9 @@ const isRunnable = (path: string): boolean =>
 const isLicence = (path: string): boolean => /^usr\/share\/doc\/[^/]+\/copyright$/.test(path)
 
 /** Debian has the two trees as one. */
-const merged = (path: string): string => path.replace(/^(bin|lib|lib64|sbin)\//, 'usr/$1/')
+export const merged = (path: string): string => path.replace(/^(bin|lib|lib64|sbin)\//, 'usr/$1/')
+/** So that the other names lead there, too. */
+export const MERGED: readonly TarEntry[] = ['bin', 'lib', 'lib64', 'sbin'].map(name => symlink(name, `usr/${name}`))
 
 /** The packages' files, fetched into `cache` unless they are there. `say` is told what is fetched. */
 export function debianEntries(cache: string, say: (text: string) => void): TarEntry[] {
@@ -82,16 +84,11 @@ export function debianEntries(cache: string, say: (text: string) => void): TarEn
   }
   const scratch = mkdtempSync(join(tmpdir(), 'gingham-image-'))
   try {
-    return [
-      ...downloads.flatMap(download => entriesOf(download, cache, scratch)),
-      ...['bin', 'lib', 'lib64', 'sbin'].map(link),
-    ]
+    return [...downloads.flatMap(download => entriesOf(download, cache, scratch)), ...MERGED]
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
 }
-
-const link = (name: string): TarEntry => ({ path: name, mode: 0o777, body: { kind: 'symlink', target: `usr/${name}` } })
 
 function entriesOf({ name, file, sha256: sum }: Download, cache: string, scratch: string): TarEntry[] {
   const archive = join(cache, file)

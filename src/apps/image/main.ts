@@ -11,7 +11,7 @@ import { checkLibraries, debianEntries } from './debian.ts'
 import { encodeImage, type Image } from './image.ts'
 import { HOME, NODE_FLAGS, NODE_PATH, nodeEntry, programEntries, staticEntry } from './programs.ts'
 import { agnhost, programAlone } from './suite.ts'
-import { encodeTar, type TarEntry } from './tar.ts'
+import { directory, encodeTar, symlink } from './tar.ts'
 import { unpack } from './unpack.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')
@@ -19,7 +19,6 @@ const OUTPUT = join(ROOT, 'build/image')
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
 
 const say = (text: string): void => void process.stdout.write(`[image] ${text}\n`)
-const directory = (path: string): TarEntry => ({ path, mode: 0o755, body: { kind: 'directory' } })
 
 /** Mount points: the root file system is read only when it runs. */
 const PLACES = [
@@ -52,7 +51,7 @@ function gingham(architecture: string): Image {
         entries: [
           ...debianEntries(join(cacheFolder(), 'debian'), say),
           ...PLACES.map(directory),
-          { path: 'var/run', mode: 0o777, body: { kind: 'symlink', target: '../run' } },
+          symlink('var/run', '../run'),
           {
             path: 'etc/passwd',
             mode: 0o644,

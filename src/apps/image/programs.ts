@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { entryOf } from './folder.ts'
-import type { TarEntry } from './tar.ts'
+import { symlink, type TarEntry } from './tar.ts'
 
 /** Where they lie in the image. */
 export const HOME = 'opt/gingham'
@@ -69,7 +69,7 @@ export function programEntries(root: string): TarEntry[] {
         })),
       entryOf(join(root, 'build/gingham.node'), `${HOME}/build/gingham.node`),
       entryOf(join(root, 'build/cni/gingham'), `${HOME}/cni/gingham`),
-      { path: 'usr/bin/gingham', mode: 0o777, body: { kind: 'symlink', target: `/${HOME}/gingham.js` } },
+      symlink('usr/bin/gingham', `/${HOME}/gingham.js`),
     ]
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -5,10 +5,11 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { MERGED, merged } from './debian.ts'
 import { entryOf } from './folder.ts'
 import type { Image } from './image.ts'
 import { staticEntry } from './programs.ts'
-import type { TarEntry } from './tar.ts'
+import { directory, symlink, type TarEntry } from './tar.ts'
 
 /** What specs call by name, each where its Debian package has it. BusyBox stands in for everything small. */
 const TOOLS: Readonly<Record<string, string>> = {
@@ -27,12 +28,8 @@ const TOOLS: Readonly<Record<string, string>> = {
 }
 const BUSYBOX = '/usr/bin/busybox'
 
-const link = (path: string, target: string): TarEntry => ({ path, mode: 0o777, body: { kind: 'symlink', target } })
-const directory = (path: string): TarEntry => ({ path, mode: 0o755, body: { kind: 'directory' } })
-
-/** A library as a program asks for it, under the one tree that Debian's `/lib` is part of. */
-const libraryEntry = (path: string): TarEntry =>
-  entryOf(realpathSync(path), path.replace(/^\/(?:usr\/)?(lib\w*)\//, 'usr/$1/'))
+/** A library as a program asks for it. */
+const libraryEntry = (path: string): TarEntry => entryOf(realpathSync(path), merged(path.slice(1)))
 
 /** What the loader would load for a program, itself included. */
 function libraries(program: string): string[] {
@@ -44,12 +41,12 @@ function toolEntries(): TarEntry[] {
   const applets = execFileSync(BUSYBOX, ['--list'], { encoding: 'utf8' }).trim().split('\n')
   const needed = new Set(Object.values(TOOLS).flatMap(libraries))
   return [
-    ...['bin', 'lib', 'lib64', 'sbin'].map(name => link(name, `usr/${name}`)),
+    ...MERGED,
     ...['etc', 'root', 'tmp', 'usr/sbin'].map(directory),
     entryOf(realpathSync(BUSYBOX), 'usr/bin/busybox'),
     ...applets
       .filter(name => name !== 'busybox' && !Object.hasOwn(TOOLS, name))
-      .map(name => link(`usr/bin/${name}`, 'busybox')),
+      .map(name => symlink(`usr/bin/${name}`, 'busybox')),
     ...Object.entries(TOOLS).map(([name, path]) => entryOf(realpathSync(path), `usr/bin/${name}`)),
     ...[...needed].map(libraryEntry),
   ]

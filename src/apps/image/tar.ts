@@ -11,6 +11,13 @@ export type TarEntry = {
     | { readonly kind: 'symlink'; readonly target: string }
 }
 
+export const directory = (path: string): TarEntry => ({ path, mode: 0o755, body: { kind: 'directory' } })
+export const symlink = (path: string, target: string): TarEntry => ({
+  path,
+  mode: 0o777,
+  body: { kind: 'symlink', target },
+})
+
 const BLOCK = 512
 const NAME = 100
 const PREFIX = 155
@@ -65,7 +72,7 @@ function withParents(entries: readonly TarEntry[]): TarEntry[] {
   for (const { path } of entries) {
     for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1)) {
       const parent = path.slice(0, cut)
-      if (!byPath.has(parent)) byPath.set(parent, { path: parent, mode: 0o755, body: { kind: 'directory' } })
+      if (!byPath.has(parent)) byPath.set(parent, directory(parent))
     }
   }
   return [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
