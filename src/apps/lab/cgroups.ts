@@ -38,40 +38,34 @@ export function makeCgroups(root: string): void {
 /** A process that writes its number into this file, and what it starts from then on, belongs to the node. */
 export const systemProcs = (root: string): string => join(counted(), root, SYSTEM, 'cgroup.procs')
 
-/** Folders below a root, the deepest first, the root last. */
-function subtree(folder: string): string[] {
+/** Groups of containers come and go while they are looked at: of one that is gone there is nothing. */
+function unlessGone<T>(read: () => T[]): T[] {
   try {
-    const children = readdirSync(folder, { withFileTypes: true }).filter(entry => entry.isDirectory())
-    return [...children.flatMap(entry => subtree(join(folder, entry.name))), folder]
+    return read()
   } catch (error) {
-    return isGone(error) ? [] : raise(error)
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
+    throw error
   }
 }
 
+/** Folders below a root, the deepest first, the root last. */
+const subtree = (folder: string): string[] =>
+  unlessGone(() => {
+    const children = readdirSync(folder, { withFileTypes: true }).filter(entry => entry.isDirectory())
+    return [...children.flatMap(entry => subtree(join(folder, entry.name))), folder]
+  })
+
 /** The numbers of the processes in a folder and those below it. */
 function pidsBelow(folder: string): number[] {
-  const pids = subtree(folder).flatMap(each => {
-    try {
-      return readFileSync(join(each, 'cgroup.procs'), 'utf8').split('\n')
-    } catch (error) {
-      return isGone(error) ? [] : raise(error)
-    }
-  })
+  const pids = subtree(folder).flatMap(each =>
+    unlessGone(() => readFileSync(join(each, 'cgroup.procs'), 'utf8').split('\n')),
+  )
   return pids.filter(text => text !== '').map(Number)
 }
 
-/** Groups of containers come and go while they are looked at. */
-const isGone = (error: unknown): boolean => ['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')
-const raise = (error: unknown): never => {
-  throw error
-}
-
 /** Every process of a node. */
-export function processesOf(root: string): ProcessId[] {
-  const folder = join(counted(), root)
-  if (!existsSync(folder)) return []
-  return pidsBelow(folder).flatMap(pid => processId(pid) ?? [])
-}
+export const processesOf = (root: string): ProcessId[] =>
+  pidsBelow(join(counted(), root)).flatMap(pid => processId(pid) ?? [])
 
 /** The first process of each container of a pod: what is below the pod's own group. Empty while there is none. */
 export function processesOfPod(root: string, uid: string): number[] {
