@@ -21,19 +21,17 @@ export type Component = {
   readonly seconds: number
 }
 
-const command = (name: string, seconds: number): Component => ({
-  name,
-  module: 'kubernetes',
-  package: `k8s.io/kubernetes/cmd/${name}`,
-  seconds,
-})
-
-const testImage = (name: string, seconds: number): Component => ({
-  name,
-  module: 'kubernetes',
-  package: `k8s.io/kubernetes/test/images/${name}`,
-  seconds,
-})
+/** What lies in a folder of Kubernetes' own tree under its name. */
+const below =
+  (folder: string) =>
+  (name: string, seconds: number): Component => ({
+    name,
+    module: 'kubernetes',
+    package: `k8s.io/kubernetes/${folder}/${name}`,
+    seconds,
+  })
+const command = below('cmd')
+const testImage = below('test/images')
 
 /** In the order of building: what the API needs first, then what nodes need, then the suites. */
 export const COMPONENTS: readonly Component[] = [

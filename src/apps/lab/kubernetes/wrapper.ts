@@ -18,14 +18,6 @@ export function wrapKubernetes(goMod: string, version: string): string {
     .replace(STAGING, `=> $1 ${published}`)
 }
 
-/** For a module whose own replacements, if it has any, name folders of its tree only: what it requires is published. */
-const require =
-  (name: ModuleName, source: string): Wrapper['wrap'] =>
-  (goMod, version) => {
-    const go = /^go \S+$/m.exec(goMod)?.[0] ?? 'go 1.26'
-    return `module gingham/${name}\n\n${go}\n\nrequire ${source} v${version}\n`
-  }
-
 export type Wrapper = {
   /** The module to take from the Go proxy. */
   readonly source: string
@@ -33,13 +25,20 @@ export type Wrapper = {
   readonly wrap: (goMod: string, version: string) => string
 }
 
-const ETCD = 'go.etcd.io/etcd/server/v3'
-const COREDNS = 'github.com/coredns/coredns'
+/** For a module whose own replacements, if it has any, name folders of its tree only: what it requires is published. */
+const requiring = (name: ModuleName, source: string, version: string): Wrapper => ({
+  source,
+  version,
+  wrap: goMod => {
+    const go = /^go \S+$/m.exec(goMod)?.[0] ?? 'go 1.26'
+    return `module gingham/${name}\n\n${go}\n\nrequire ${source} v${version}\n`
+  },
+})
 
 export const WRAPPERS: Readonly<Record<ModuleName, Wrapper>> = {
   kubernetes: { source: 'k8s.io/kubernetes', version: KUBERNETES_VERSION, wrap: wrapKubernetes },
-  etcd: { source: ETCD, version: ETCD_VERSION, wrap: require('etcd', ETCD) },
-  coredns: { source: COREDNS, version: COREDNS_VERSION, wrap: require('coredns', COREDNS) },
+  etcd: requiring('etcd', 'go.etcd.io/etcd/server/v3', ETCD_VERSION),
+  coredns: requiring('coredns', 'github.com/coredns/coredns', COREDNS_VERSION),
 }
 
 /** Linker flags: no symbols, and the version that the components report, which is not in their sources. */
