@@ -16,7 +16,7 @@ import { VERSION } from '../src/core/base/version.ts'
 import { printNetworkList } from '../src/core/cni/network-list.ts'
 import type { ApiClient } from '../src/io/kubernetes/api-client.ts'
 import { readCpu, spentBetween } from './cpu.ts'
-import { decimals, markdown, quantile, report } from './report.ts'
+import { decimals, markdown, quantile, report, whole } from './report.ts'
 
 const { values } = parseArgs({
   options: {
@@ -30,7 +30,6 @@ const ROUNDS = Number(values.rounds)
 const AT_ONCE = 60
 const NAMESPACE = 'bench'
 const seconds = decimals(2)
-const whole = decimals(0)
 
 const prefix = `gbp${process.pid}`
 const run = `/var/lib/gingham-bench-${process.pid}`
@@ -65,7 +64,7 @@ async function until(holds: () => Promise<boolean>, everyMs: number): Promise<vo
   while (!(await holds())) await delay(everyMs)
 }
 
-/** Whose CPU time is counted apart; what containers and plugins take is in `others`. */
+/** Whose CPU time is counted apart, as the kernel calls them: at most 15 characters. What containers and plugins take is in `others`. */
 const PROGRAMS = [
   'kubelet',
   'containerd',
@@ -78,7 +77,7 @@ const PROGRAMS = [
 ]
 function programOf(pid: number, comm: string): string | undefined {
   if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/agent.js')) return 'agents'
-  return PROGRAMS.find(program => comm === program.slice(0, 15))
+  return PROGRAMS.includes(comm) ? comm : undefined
 }
 
 type Measured = { readonly alone: number[]; readonly together: number[]; readonly cpu: ReadonlyMap<string, number> }
