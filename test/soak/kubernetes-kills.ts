@@ -8,7 +8,7 @@ import { KubernetesStore } from '../../src/io/store/kubernetes/store.ts'
 import { Flights } from '../support/cni-flights.ts'
 import { dice, pick } from '../support/dice.ts'
 import { Churn } from '../support/kubernetes-churn.ts'
-import { onLab, probe, runRound, steps } from '../support/kubernetes-round.ts'
+import { judge, onLab, runRound, tell } from '../support/kubernetes-round.ts'
 
 const ROUNDS = Number(process.env.GINGHAM_SOAK_ROUNDS ?? 100)
 const milliseconds = Number(process.env.GINGHAM_SOAK_SECONDS ?? 1800) * 1000
@@ -129,23 +129,18 @@ async function round(lab: KubernetesLab): Promise<number> {
     await revive()
     await churn.reconcile()
     await churn.quiet()
-    const findings = await churn.judge()
-    const probed = await probe(lab)
-    const faults = [...findings.faults, ...probed.faults]
+    const found = await judge(lab, churn)
     const middle = hit !== false && hit.length > 0
     const name = `${victim}, ${moment}`
     const [rounds, inTheMiddle] = byKind.get(name) ?? [0, 0]
     byKind.set(name, [rounds + 1, inTheMiddle + Number(middle)])
     totals.rounds++
     totals.inTheMiddle += Number(middle)
-    totals.probes += probed.probes
-    totals.faults += faults.length
-    totals.leakedUntilCollected += findings.leaked
-    const seconds = ((performance.now() - began) / 1000).toFixed(1)
+    totals.probes += found.probes
+    totals.faults += found.faults.length
+    totals.leakedUntilCollected += found.leaked
     const what = middle ? `in the middle of ${hit.join(', ')}` : 'in the middle of nothing'
-    steps.say(`${i + 1}: ${victim} on ${node}, ${what}; ${probed.probes} probes, ${faults.length} faults, ${seconds} s`)
-    if (findings.leaked > 0) steps.say(`   ${findings.leaked} addresses were collected`)
-    for (const fault of faults.slice(0, 20)) steps.say(`   FAULT: ${fault}`)
+    tell(`${i + 1}: ${victim} on ${node}, ${what}`, found, began)
   }
   flights.close()
   console.log(`kubernetes-kills, seed ${seed}: ${JSON.stringify({ ...totals, pods: churn.made, edits: churn.edits })}`)

@@ -6,7 +6,7 @@ import type { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
 import { NODES } from '../../src/apps/lab/plan.ts'
 import { dice, pick } from '../support/dice.ts'
 import { Churn } from '../support/kubernetes-churn.ts'
-import { onLab, probe, runRound, steps } from '../support/kubernetes-round.ts'
+import { judge, onLab, runRound, tell } from '../support/kubernetes-round.ts'
 
 const ROUNDS = Number(process.env.GINGHAM_SOAK_ROUNDS ?? 10)
 const milliseconds = Number(process.env.GINGHAM_SOAK_SECONDS ?? 1800) * 1000
@@ -74,18 +74,13 @@ async function round(lab: KubernetesLab): Promise<number> {
     await churn.reconcile()
     await churn.quiet()
     await lab.routed()
-    const findings = await churn.judge()
-    const probed = await probe(lab)
-    const faults = [...findings.faults, ...probed.faults]
+    const found = await judge(lab, churn)
     totals.rounds++
     totals.reboots += nodes.length
-    totals.probes += probed.probes
-    totals.faults += faults.length
-    totals.leakedUntilCollected += findings.leaked
-    const seconds = ((performance.now() - began) / 1000).toFixed(1)
-    steps.say(`${i + 1}: ${nodes.join(', ')}; ${probed.probes} probes, ${faults.length} faults, ${seconds} s`)
-    if (findings.leaked > 0) steps.say(`   ${findings.leaked} addresses were collected`)
-    for (const fault of faults.slice(0, 20)) steps.say(`   FAULT: ${fault}`)
+    totals.probes += found.probes
+    totals.faults += found.faults.length
+    totals.leakedUntilCollected += found.leaked
+    tell(`${i + 1}: ${nodes.join(', ')}`, found, began)
   }
   console.log(`kubernetes-reboot, seed ${seed}: ${JSON.stringify({ ...totals, pods: churn.made, edits: churn.edits })}`)
   return totals.faults

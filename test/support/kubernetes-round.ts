@@ -1,5 +1,5 @@
 // A long round on the lab with a real Kubernetes: where its programs are not built the round says so and is not run; whatever
-// comes of it, or a signal, nothing of the lab is left.
+// comes of it, nothing of the lab is left; after a signal the next one takes it away.
 import { CLUSTER_COMPONENTS } from '../../src/apps/lab/kubernetes/cluster.ts'
 import { missingComponents } from '../../src/apps/lab/kubernetes/components.ts'
 import { KubernetesLab } from '../../src/apps/lab/kubernetes/lab.ts'
@@ -8,6 +8,7 @@ import { difference } from '../../src/apps/lab/matrix.ts'
 import { observeAndJudge, Prober } from '../../src/apps/lab/probing.ts'
 import { RunFolder } from '../../src/apps/lab/run-folder.ts'
 import { paintFor, Steps } from '../../src/apps/lab/terminal.ts'
+import type { Churn } from './kubernetes-churn.ts'
 
 export const steps = new Steps(text => void process.stdout.write(text), paintFor(process.stdout))
 
@@ -29,7 +30,7 @@ export async function onLab<T>(
 }
 
 /** Every pair of pods, by real packets: how many, and which verdicts are wrong. */
-export async function probe(lab: KubernetesLab): Promise<{ readonly probes: number; readonly faults: string[] }> {
+async function probe(lab: KubernetesLab): Promise<{ readonly probes: number; readonly faults: string[] }> {
   const prober = new Prober(await lab.readPods())
   try {
     const about = { snapshot: await lab.snapshot(), agents: lab.agents }
@@ -42,6 +43,21 @@ export async function probe(lab: KubernetesLab): Promise<{ readonly probes: numb
   } finally {
     prober.close()
   }
+}
+
+/** What is wrong while nothing happens: of pods, addresses and interfaces, and of verdicts. */
+export async function judge(lab: KubernetesLab, churn: Churn) {
+  const { faults, leaked } = await churn.judge()
+  const probed = await probe(lab)
+  return { probes: probed.probes, faults: [...faults, ...probed.faults], leaked }
+}
+
+/** A round's line, `what` and what was found, with the first faults below it. */
+export function tell(what: string, { probes, faults, leaked }: Awaited<ReturnType<typeof judge>>, began: number): void {
+  const seconds = ((performance.now() - began) / 1000).toFixed(1)
+  steps.say(`${what}; ${probes} probes, ${faults.length} faults, ${seconds} s`)
+  if (leaked > 0) steps.say(`   ${leaked} addresses were collected`)
+  for (const fault of faults.slice(0, 20)) steps.say(`   FAULT: ${fault}`)
 }
 
 /** The whole process: `round` gives the number of faults. */
